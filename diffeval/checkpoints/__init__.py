@@ -1,0 +1,1 @@
+"""Checkpoints: one record that every loader makes and all else uses."""

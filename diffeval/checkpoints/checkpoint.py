@@ -1,0 +1,122 @@
+"""The one record of a checkpoint, and the loaders that make it, found by folder."""
+
+import dataclasses
+import hashlib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import torch
+
+from diffeval.diffusion.guidance import Denoiser
+from diffeval.diffusion.prediction import PredictionType
+from diffeval.diffusion.samplers import Sampler
+from diffeval.diffusion.schedule import NoiseSchedule
+from diffeval.errors import DiffevalError
+from diffeval.registry import Registry
+
+
+def identity(x: torch.Tensor) -> torch.Tensor:
+    """The decoder of a model that works on pixels."""
+    return x
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A diffusion model as its files declare it. Nothing downstream asks where it came from.
+
+    Attributes:
+        name: what the user typed, shortened to a name.
+        path: where its files lie.
+        sha256: over the files that define it.
+        network: the module, in eval mode, float32, on the CPU; EMA weights where there are such.
+        denoiser: f(x, t, condition) -> prediction; t is the integer training timestep, condition the class or None.
+        raw: loads the weights without EMA, or None.
+        schedule: the noise schedule.
+        prediction: what the network predicts.
+        shape: (C, H, W) of the network's input.
+        value_range: of the data it was trained on.
+        classes: names of the classes, empty for an unconditional model.
+        null_class: class index that stands for no condition, or None.
+        decode: maps x_0 to pixels in [-1, 1].
+        sampler: the declared sampler, or None.
+        steps: the declared number of steps, or None.
+        reference: the data that it was trained on, as ``--ref`` takes it, or None.
+        reference_hash: sha256 of that data when it was trained, or None.
+        assumptions: what the files leave open and how it was read.
+    """
+
+    name: str
+    path: Path
+    sha256: str
+    network: torch.nn.Module
+    denoiser: Denoiser
+    raw: Callable[[], torch.nn.Module] | None
+    schedule: NoiseSchedule
+    prediction: PredictionType
+    shape: tuple[int, int, int]
+    value_range: tuple[float, float]
+    classes: tuple[str, ...]
+    null_class: int | None
+    decode: Callable[[torch.Tensor], torch.Tensor]
+    sampler: Sampler | None
+    steps: int | None
+    reference: str | None
+    reference_hash: str | None = None
+    assumptions: tuple[str, ...] = ()
+
+    def renamed(self, name: str) -> "Checkpoint":
+        """The same checkpoint under another name."""
+        return dataclasses.replace(self, name=name)
+
+
+class Loader(Protocol):
+    """Turns what a user typed into a Checkpoint."""
+
+    def accepts(self, spec: str) -> bool:
+        """Whether this loader is the one for ``spec``; cheap, and never an error."""
+
+    def load(self, spec: str) -> Checkpoint:
+        """Loads it.
+
+        Raises:
+            DiffevalError: if the files are not what they should be.
+        """
+
+
+LOADERS: Registry[Loader] = Registry("checkpoint loader", "diffeval.checkpoints")
+
+
+def load(spec: str | Path) -> Checkpoint:
+    """Loads a checkpoint: ``digits`` (built in) or a diffusers folder.
+
+    Raises:
+        DiffevalError: if no loader knows what ``spec`` is, or its loader cannot read it.
+    """
+    text = str(spec)
+    for name in LOADERS:
+        if LOADERS[name].accepts(text):
+            return LOADERS[name].load(text)
+    path = Path(text)
+    if path.is_dir():
+        inside = sorted(entry.name for entry in path.iterdir())[:6]
+        raise DiffevalError(
+            f"checkpoint: {text} is a folder without unet/config.json (it holds: {', '.join(inside) or 'nothing'}); "
+            f"give a diffusers folder, or digits for the built-in model"
+        )
+    if path.exists():
+        raise DiffevalError(f"checkpoint: {text} is a file; give a diffusers folder, or digits for the built-in model")
+    raise DiffevalError(
+        f"checkpoint: {text} does not exist; give a diffusers folder, or digits for the built-in model"
+    )
+
+
+def sha256_of_files(root: Path, files: Iterable[Path]) -> str:
+    """sha256 over relative names and contents of files, in the order of their names."""
+    digest = hashlib.sha256()
+    for path in sorted(files, key=lambda file: file.relative_to(root).as_posix()):
+        digest.update(path.relative_to(root).as_posix().encode() + b"\0")
+        with path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()

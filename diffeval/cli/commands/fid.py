@@ -1,0 +1,48 @@
+"""``diffeval fid``."""
+
+from typing import Annotated
+
+import typer
+
+from diffeval.cli.options import SCORING, Common, Measuring, Output, Sampling, with_options
+from diffeval.cli.parse import counts, keep
+from diffeval.cli.running import reporting
+from diffeval.cli.scored import run_and_show
+
+
+@with_options
+def fid(
+    checkpoint: Annotated[str, typer.Argument(metavar="CKPT", help="digits, or a diffusers folder.")],
+    common: Common,
+    sampling: Sampling,
+    measuring: Measuring,
+    output: Output,
+    n: Annotated[int | None, typer.Option("--n", help="Images; by default 5000, or the largest of --at.")] = None,
+    at: Annotated[
+        str | None, typer.Option("--at", help="Counts to log, e.g. 1000,2500.", rich_help_panel=SCORING)
+    ] = None,
+) -> None:
+    """FID at logged sample counts, with its standard error and its bias removed; KID beside it.
+
+    Examples:
+    diffeval fid digits --n 10000
+    diffeval fid digits --w 3 --at 500,2500 --json
+    """
+    with reporting(common) as reporter:
+        logged = counts(at)
+        run_and_show(
+            checkpoint,
+            n=n if n is not None else max(logged or (5000,)),
+            at=logged,
+            keep=keep(measuring.keep),
+            common=common,
+            sampling=sampling,
+            measuring=measuring,
+            output=output,
+            reporter=reporter,
+        )
+
+
+def add(app: typer.Typer) -> None:
+    """Adds the command."""
+    app.command()(fid)

@@ -1,0 +1,33 @@
+"""``diffeval report``."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from diffeval.cli.options import Common, with_options
+from diffeval.cli.running import reporting
+
+
+@with_options
+def report(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run directories, also of training.")],
+    common: Common,
+    out: Annotated[Path, typer.Option("--out", "-o", help="The page.")] = Path("report.html"),
+) -> None:
+    """Draws runs as one self-contained HTML page that loads nothing from the network.
+
+    Examples:
+    diffeval report runs/digits-1a2b3c4d-fid-s0-5e6f7a8b -o report.html
+    """
+    with reporting(common):
+        from diffeval.cli.scored import size_text
+        from diffeval.report.page import report as write
+
+        page = write(runs, out)
+        print(f"{page}  ({size_text(page.stat().st_size)})")
+
+
+def add(app: typer.Typer) -> None:
+    """Adds the command."""
+    app.command()(report)

@@ -1,0 +1,68 @@
+"""``diffeval sample``."""
+
+import dataclasses
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from diffeval.cli.options import OUTPUT, Common, Output, Sampling, with_options
+from diffeval.cli.running import reporting
+from diffeval.errors import DiffevalError
+
+FORMATS = ("png", "npz")
+
+
+@with_options
+def sample(
+    checkpoint: Annotated[str, typer.Argument(metavar="CKPT", help="digits, or a diffusers folder.")],
+    common: Common,
+    sampling: Sampling,
+    output: Output,
+    n: Annotated[int, typer.Option("--n", help="Images.")] = 64,
+    form: Annotated[
+        str,
+        typer.Option(
+            "--format", help="png: files in png/; npz: samples.npz (arr_0 NHWC, arr_1 labels).", rich_help_panel=OUTPUT
+        ),
+    ] = "png",
+) -> None:
+    """Samples images and nothing else: a folder of PNG files, or one npz.
+
+    Examples:
+    diffeval sample digits --n 100 --w 3
+    diffeval sample digits --n 50000 --format npz --out runs/digits-50k
+    """
+    with reporting(common) as reporter:
+        if form not in FORMATS:
+            raise DiffevalError(f"sample: unknown --format {form!r}; use one of {', '.join(FORMATS)}")
+        from diffeval.evaluate import describe
+        from diffeval.evaluate import sample as draw
+        from diffeval.export import write_npz, write_png
+        from diffeval.plan import Settings
+
+        settings = Settings(n=n, **dataclasses.asdict(sampling))
+        if output.dry_run:
+            print("\n".join(describe(checkpoint, settings=settings, out=output.out, task="sample")))
+            return
+        run, harvest = draw(checkpoint, settings=settings, out=output.out, fresh=output.fresh, reporter=reporter)
+        assert harvest.images is not None, "sampling keeps images"
+        write = write_png if form == "png" else write_npz
+        target = write(run.path, harvest.images, n)
+        if common.json:
+            sys.stdout.write(
+                json.dumps({"schema": "diffeval.sample/1", "run": str(run.path), "images": str(target), "n": n}) + "\n"
+            )
+        else:
+            print(f"{n} images in {_relative(target)}\nrun   {run.path}")
+
+
+def _relative(path: Path) -> Path:
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+
+
+def add(app: typer.Typer) -> None:
+    """Adds the command."""
+    app.command()(sample)

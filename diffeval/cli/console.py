@@ -1,0 +1,106 @@
+"""What a command says while it works: bars on a terminal, plain lines elsewhere, always on stderr."""
+
+import os
+import signal
+import sys
+import time
+from types import FrameType
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+from diffeval.progress import SilentReporter
+
+PLAIN_EVERY_SECONDS = 10.0
+STOP_SIGNALS = ("SIGTERM", "SIGUSR1")
+
+
+def is_terminal() -> bool:
+    """Whether stderr is a terminal that a person watches; colours forced by the environment do not make it one."""
+    return sys.stderr.isatty() and not os.environ.get("CI")
+
+
+class ConsoleReporter(SilentReporter):
+    """Reports on stderr, and turns the signals of batch systems into a request to stop."""
+
+    def __init__(self, *, quiet: bool) -> None:
+        super().__init__()
+        self.quiet = quiet
+        self._name, self._unit = "", ""
+        self._total, self._done, self._skipped = 0, 0, 0
+        self._started = self._spoken = time.monotonic()
+        self._bar: Progress | None = None
+        self._task: TaskID | None = None
+        for name in STOP_SIGNALS:
+            if hasattr(signal, name):
+                signal.signal(getattr(signal, name), self._stop)
+
+    def _stop(self, number: int, frame: FrameType | None) -> None:
+        self.stop_requested = True
+
+    def stage(self, name: str, total: int, unit: str, done: int = 0) -> None:
+        """Starts a bar, or says on a line what begins."""
+        self.close()
+        self._name, self._unit, self._total, self._done, self._skipped = name, unit, total, done, done
+        self._started = self._spoken = time.monotonic()
+        if self.quiet:
+            return
+        if is_terminal():
+            self._bar = _bar()
+            self._bar.start()
+            self._task = self._bar.add_task(name, total=total, completed=done, detail="")
+        elif done < total:
+            held = f", {done} there already" if done else ""
+            self._say(f"[{name}] {total} {unit}{held}")
+
+    def advance(self, units: int, detail: str = "") -> None:
+        """Moves the bar; elsewhere a line at least every few seconds, and at the end."""
+        self._done += units
+        if self.quiet:
+            return
+        rate = (self._done - self._skipped) / max(time.monotonic() - self._started, 1e-9)
+        if self._bar is not None and self._task is not None:
+            self._bar.update(self._task, completed=self._done, detail=f"{rate:.0f} {self._unit}/s {detail}")
+        elif time.monotonic() - self._spoken > PLAIN_EVERY_SECONDS and self._done < self._total:
+            self._spoken = time.monotonic()
+            left = (self._total - self._done) / max(rate, 1e-9)
+            self._say(
+                f"[{self._name}] {self._done}/{self._total} {self._done / self._total:.0%}  "
+                f"{rate:.0f} {self._unit}/s  ETA {int(left) // 60}:{int(left) % 60:02d}  {detail}".rstrip()
+            )
+        if self._done >= self._total:
+            self.close()
+
+    def note(self, message: str) -> None:
+        """One line, unless quiet."""
+        if not self.quiet:
+            self._say(message)
+
+    def warn(self, message: str) -> None:
+        """One line, always, and kept."""
+        super().warn(message)
+        self._say(f"warning: {message}")
+
+    def close(self) -> None:
+        """Ends the bar."""
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+    def _say(self, text: str) -> None:
+        if self._bar is not None:
+            self._bar.console.print(text, markup=False, highlight=False)
+        else:
+            print(text, file=sys.stderr, flush=True)
+
+
+def _bar() -> Progress:
+    columns: list[Any] = [
+        TextColumn("{task.description:>9}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TextColumn("{task.fields[detail]}"),
+        TimeRemainingColumn(),
+    ]
+    return Progress(*columns, console=Console(stderr=True), transient=False)

@@ -1,0 +1,143 @@
+"""Options that several commands share, in groups, and the decorator that gives a command some of them."""
+
+import inspect
+from collections.abc import Callable
+from dataclasses import MISSING, dataclass, fields
+from pathlib import Path
+from typing import Annotated, Any, get_type_hints
+
+import typer
+
+from diffeval.cli.config import read_config
+
+SAMPLING, OUTPUT, SCORING = "Sampling", "Output", "Scores"
+
+
+@dataclass(frozen=True, slots=True)
+class Common:
+    """On every command."""
+
+    json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout, all else on stderr.")] = False
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Tracebacks of errors, too.")] = False
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            "--config", callback=read_config, is_eager=True, help="TOML file with options; flags and environment win."
+        ),
+    ] = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How images are drawn."""
+
+    seed: Annotated[int, typer.Option(help="Keys the noise of every image.", rich_help_panel=SAMPLING)] = 0
+    sampler: Annotated[
+        str | None,
+        typer.Option(
+            help="ddpm, ddim, dpm++, euler, heun, pndm or unipc; by default the checkpoint's own.",
+            rich_help_panel=SAMPLING,
+        ),
+    ] = None
+    steps: Annotated[int | None, typer.Option(help="Sampling steps.", rich_help_panel=SAMPLING)] = None
+    w: Annotated[
+        float | None,
+        typer.Option("--w", help="Guidance scale: eps_uncond + w (eps_cond - eps_uncond).", rich_help_panel=SAMPLING),
+    ] = None
+    eta: Annotated[float | None, typer.Option(help="Noise that ddim adds, from 0 to 1.", rich_help_panel=SAMPLING)] = (
+        None
+    )
+    karras: Annotated[
+        bool | None, typer.Option("--karras/--no-karras", help="Karras noise levels.", rich_help_panel=SAMPLING)
+    ] = None
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.", rich_help_panel=SAMPLING)] = "auto"
+    dtype: Annotated[str, typer.Option(help="fp32, fp16 or bf16, of the network.", rich_help_panel=SAMPLING)] = "fp32"
+    batch: Annotated[
+        int | None,
+        typer.Option(help="Images per network call; by default fitted to memory.", rich_help_panel=SAMPLING),
+    ] = None
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """Where a run goes."""
+
+    out: Annotated[
+        Path | None, typer.Option(help="Run directory; by default named under runs/.", rich_help_panel=OUTPUT)
+    ] = None
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Recompute, whatever the run directory holds.", rich_help_panel=OUTPUT)
+    ] = False
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run", help="Check everything, show what would be done, do nothing.", rich_help_panel=OUTPUT
+        ),
+    ] = False
+
+
+@dataclass(frozen=True, slots=True)
+class Measuring:
+    """What images are measured against."""
+
+    ref: Annotated[
+        str | None,
+        typer.Option(
+            help="Real images, e.g. digits@heldout; by default what the checkpoint was trained on.",
+            rich_help_panel=SCORING,
+        ),
+    ] = None
+    extractor: Annotated[
+        str | None, typer.Option(help="Feature extractor; by default the data decides.", rich_help_panel=SCORING)
+    ] = None
+    weights: Annotated[
+        Path | None, typer.Option(help="File with the extractor's weights.", rich_help_panel=SCORING)
+    ] = None
+    keep: Annotated[
+        str, typer.Option(help="images, features or none: what stays beside the results.", rich_help_panel=OUTPUT)
+    ] = "features"
+
+
+GROUPS = (Common, Sampling, Output, Measuring)
+
+
+def with_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Replaces each parameter whose type is an option group by the group's own options.
+
+    The command is written with ``common: Common, sampling: Sampling``; typer sees ``--json``, ``--seed`` and so on.
+    """
+    own, groups = [], {}
+    hints = get_type_hints(command, include_extras=True)
+    for parameter in inspect.signature(command).parameters.values():
+        kind = hints[parameter.name]
+        if kind in GROUPS:
+            groups[parameter.name] = kind
+        else:
+            own.append(parameter.replace(annotation=kind, kind=inspect.Parameter.KEYWORD_ONLY))
+    for group in groups.values():
+        types = get_type_hints(group, include_extras=True)
+        for field in fields(group):
+            assert field.default is not MISSING, "every shared option has a default"
+            own.append(
+                inspect.Parameter(
+                    field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=types[field.name]
+                )
+            )
+
+    def run(**values: Any) -> None:
+        bundled = {
+            name: group(**{field.name: values.pop(field.name) for field in fields(group)})
+            for name, group in groups.items()
+        }
+        command(**values, **bundled)
+
+    for parameter in own:
+        for note in getattr(parameter.annotation, "__metadata__", ()):
+            # Every option has one (the root help says how it is named); naming each doubles the length of the help.
+            note.show_envvar = False
+
+    run.__name__, run.__doc__ = command.__name__, command.__doc__
+    run.__signature__ = inspect.Signature(own)  # type: ignore[attr-defined]  # what typer reads
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in own}
+    return run

@@ -1,0 +1,40 @@
+"""Values that the command line writes as text."""
+
+from collections.abc import Sequence
+from typing import get_args
+
+from diffeval.errors import DiffevalError
+from diffeval.registry import did_you_mean
+from diffeval.runs.records import Keep
+
+
+def counts(text: str | None, option: str = "--at") -> Sequence[int] | None:
+    """``1000,2500`` as numbers; None for None.
+
+    Raises:
+        DiffevalError: if a part is no positive whole number.
+    """
+    if text is None:
+        return None
+    values = []
+    for part in text.split(","):
+        cleaned = part.strip().replace("_", "")
+        if not cleaned.isdigit() or int(cleaned) < 1:
+            raise DiffevalError(
+                f"{option}: {part.strip()!r} is no count; write whole numbers, e.g. {option} 1000,2500,5000"
+            )
+        values.append(int(cleaned))
+    return values
+
+
+def keep(text: str) -> Keep:
+    """The ``--keep`` word.
+
+    Raises:
+        DiffevalError: for another word.
+    """
+    for known in get_args(Keep):
+        if text == known:
+            word: Keep = known
+            return word
+    raise DiffevalError(f"--keep: unknown {text!r};{did_you_mean(text, get_args(Keep))}")

@@ -1,0 +1,40 @@
+"""Turns whatever ends a command into one line and an exit code."""
+
+import json
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import typer
+
+from diffeval.cli.console import ConsoleReporter
+from diffeval.cli.options import Common
+from diffeval.errors import DiffevalError, ExitCode
+from diffeval.runs.document import SCHEMA
+
+
+@contextmanager
+def reporting(common: Common, again: str = "run the same command to continue") -> Iterator[ConsoleReporter]:
+    """Gives the command its reporter; errors become one line on stderr, with ``--json`` also a document on stdout."""
+    reporter = ConsoleReporter(quiet=common.quiet)
+    try:
+        yield reporter
+    except DiffevalError as error:
+        reporter.close()
+        if common.verbose:
+            traceback.print_exc()
+        _fail(str(error), type(error).__name__, common)
+        raise typer.Exit(int(error.exit_code)) from error
+    except KeyboardInterrupt as error:
+        reporter.close()
+        _fail(f"interrupted; {again}", "Interrupted", common)
+        raise typer.Exit(int(ExitCode.INTERRUPTED)) from error
+    finally:
+        reporter.close()
+
+
+def _fail(message: str, kind: str, common: Common) -> None:
+    print(f"error: {message}", file=sys.stderr)
+    if common.json:
+        print(json.dumps({"schema": SCHEMA, "error": {"kind": kind, "message": message}}))

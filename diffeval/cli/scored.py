@@ -1,0 +1,103 @@
+"""What every command that scores a checkpoint does: evaluate, print, draw the page, say what comes next."""
+
+import dataclasses
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from diffeval.cli.console import ConsoleReporter
+from diffeval.cli.options import Common, Measuring, Output, Sampling
+from diffeval.cli.tables import results_table
+from diffeval.errors import NoEvidenceError
+from diffeval.report.words import floor_sentence
+from diffeval.runs.document import results_document, to_json
+from diffeval.runs.records import Keep, Results
+
+SIZE_UNITS = (("GB", 1e9), ("MB", 1e6), ("kB", 1e3))
+
+
+def run_and_show(
+    checkpoint: str,
+    *,
+    n: int,
+    at: Sequence[int] | None,
+    keep: Keep,
+    common: Common,
+    sampling: Sampling,
+    measuring: Measuring,
+    output: Output,
+    reporter: ConsoleReporter,
+) -> Results | None:
+    """Evaluates and shows; None for a dry run."""
+    from diffeval.evaluate import describe, evaluate
+    from diffeval.plan import Settings
+
+    settings = Settings(n=n, **dataclasses.asdict(sampling))
+    if output.dry_run:
+        lines = describe(
+            checkpoint,
+            settings=settings,
+            at=at,
+            ref=measuring.ref,
+            extractor=measuring.extractor,
+            weights=measuring.weights,
+            out=output.out,
+        )
+        print("\n".join(lines))
+        return None
+    results = evaluate(
+        checkpoint,
+        settings=settings,
+        at=at,
+        ref=measuring.ref,
+        extractor=measuring.extractor,
+        weights=measuring.weights,
+        out=output.out,
+        keep=keep,
+        fresh=output.fresh,
+        reporter=reporter,
+    )
+    show(results, common)
+    if all(score.value is None for score in results.scores):
+        raise NoEvidenceError(f"no score could be computed: {results.scores[0].error}")
+    return results
+
+
+def show(results: Results, common: Common) -> None:
+    """Prints the results on stdout, draws the page, and says where both lie."""
+    from diffeval.report.page import report
+
+    page = report([Path(results.run)], Path(results.run) / "report.html")
+    if common.json:
+        sys.stdout.write(to_json(results_document(results)))
+        return
+    print(results_table(results))
+    floor = floor_sentence(results)
+    if floor is not None:
+        print(floor)
+    for warning in results.warnings:
+        print(f"warning: {warning}")
+    print(f"\nrun   {results.run}  ({size_text(folder_bytes(Path(results.run)))}, {kept_text(results)})")
+    print(f"page  {page}")
+    print("FID is a hint, not a verdict: look at the grid on the page.")
+
+
+def kept_text(results: Results) -> str:
+    """What stays on disk beside the results."""
+    kept = results.choices.get("keep")
+    return {"images": "images and features kept", "features": "features kept"}.get(
+        str(kept), "nothing kept but results"
+    )
+
+
+def folder_bytes(folder: Path) -> int:
+    """Bytes in a folder."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def size_text(size: int) -> str:
+    """Bytes, for people."""
+    for unit, factor in SIZE_UNITS:
+        if size >= factor:
+            return f"{size / factor:.1f} {unit}"
+    return f"{size} B"

@@ -1,0 +1,1 @@
+"""Real images: sources that give uint8 batches, found by name."""

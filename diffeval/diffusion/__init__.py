@@ -1,0 +1,1 @@
+"""Noise schedules, prediction types, guidance, per-seed noise, samplers, and the one sampling loop."""

@@ -1,0 +1,195 @@
+"""Samplers: diffusers' schedulers, built from the checkpoint's own beta array, or refused by name.
+
+A scheduler that cannot honour the noise schedule or the prediction type would sample another model than the one that
+was trained, and say nothing: zero terminal SNR, for one, is dropped silently by some. So what was built is compared
+with what was asked for, number by number.
+"""
+
+import dataclasses
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import diffusers
+import numpy as np
+
+from diffeval.diffusion.prediction import PredictionType
+from diffeval.diffusion.schedule import NoiseSchedule
+from diffeval.errors import DiffevalError
+from diffeval.registry import did_you_mean
+
+# diffusers replaces alpha_bar_T = 0 by 2^-24 where it would divide by it; closer than this is "the same schedule".
+ALPHA_BAR_TOLERANCE = 1e-6
+
+
+@dataclass(frozen=True, slots=True)
+class Sampler:
+    """How images are drawn, in full: what the protocol records.
+
+    Attributes:
+        name: ours, e.g. ``dpm++``, or ``declared`` for the checkpoint's own.
+        scheduler: class name in diffusers.
+        config: its constructor's arguments, without betas and prediction type, which are the checkpoint's.
+        step_options: arguments of its ``step``, such as ``eta``.
+        default_steps: steps where the user gives none.
+    """
+
+    name: str
+    scheduler: str
+    config: Mapping[str, Any] = field(default_factory=dict)
+    step_options: Mapping[str, Any] = field(default_factory=dict)
+    default_steps: int = 50
+
+    def recorded(self) -> dict[str, Any]:
+        """The configuration as the protocol holds it."""
+        return {"scheduler": self.scheduler, **self.config, **self.step_options}
+
+
+# Ours, for checkpoints that declare none and for whoever asks by name. Clipping x_0 is only sound if the noise is
+# re-derived from the clipped value: without that, DDIM loses its contrast under guidance.
+SAMPLERS: dict[str, Sampler] = {
+    sampler.name: sampler
+    for sampler in (
+        Sampler("ddpm", "DDPMScheduler", default_steps=1000),
+        Sampler("ddim", "DDIMScheduler", {}, {"eta": 0.0, "use_clipped_model_output": True}),
+        # log(alpha/sigma) below -5.1 carries no signal, but the solver's order breaks down there on cosine schedules.
+        Sampler("dpm++", "DPMSolverMultistepScheduler", {"lambda_min_clipped": -5.1}, default_steps=20),
+        Sampler("euler", "EulerDiscreteScheduler"),
+        Sampler("heun", "HeunDiscreteScheduler", default_steps=25),
+        Sampler("pndm", "PNDMScheduler", {"skip_prk_steps": True}),
+        Sampler("unipc", "UniPCMultistepScheduler", default_steps=20),
+    )
+}
+
+# Pixel-space clipping is part of these two samplers' usual form; it is switched off where x_0 is not in [-1, 1].
+CLIPPING = ("ddpm", "ddim")
+
+# alpha_bar below which an epsilon prediction says nothing about x_0: its error is multiplied by 1/sqrt(alpha_bar),
+# a hundredfold here, and a sampler that does not clip x_0 never recovers from that.
+LEAST_SIGNAL = 1e-4
+
+
+def named_sampler(
+    name: str,
+    schedule: NoiseSchedule,
+    prediction: PredictionType,
+    *,
+    eta: float | None = None,
+    karras: bool | None = None,
+    bounded: bool = True,
+) -> Sampler:
+    """One of our samplers, fitted to a noise schedule, with its options.
+
+    Timesteps are spaced "trailing", from the last one, where the initial noise belongs; but a sampler that does not
+    clip and is given epsilon predictions on a schedule that ends with next to no signal starts one stride earlier
+    ("leading").
+
+    Args:
+        name: e.g. ``ddim``.
+        schedule: the checkpoint's.
+        prediction: the checkpoint's.
+        eta: share of the DDPM's noise that DDIM adds per step, 0 to 1.
+        karras: Karras et al.'s noise levels, for dpm++, euler, heun and unipc.
+        bounded: whether x_0 lies in [-1, 1], so that it may be clipped to that.
+
+    Raises:
+        DiffevalError: for an unknown name, or an option that this sampler does not have.
+    """
+    if name not in SAMPLERS:
+        raise DiffevalError(f"sampler: unknown sampler {name!r};{did_you_mean(name, SAMPLERS)}")
+    sampler = SAMPLERS[name]
+    config, options = dict(sampler.config), dict(sampler.step_options)
+    clipped = name in CLIPPING and bounded
+    if name in CLIPPING:
+        config["clip_sample"] = clipped
+    hopeless_end = prediction == "epsilon" and float(schedule.alpha_bar[-1]) < LEAST_SIGNAL
+    config["timestep_spacing"] = "leading" if hopeless_end and not clipped else "trailing"
+    if eta is not None:
+        if "eta" not in options or not 0.0 <= eta <= 1.0:
+            raise DiffevalError(f"sampler: {name} with eta={eta:g}; eta is an option of ddim, from 0 to 1")
+        options["eta"] = eta
+    if karras is not None:
+        able = [key for key, one in SAMPLERS.items() if _accepts(one, "use_karras_sigmas")]
+        if name not in able:
+            raise DiffevalError(f"sampler: {name} has no Karras noise levels; use one of {', '.join(able)}")
+        config["use_karras_sigmas"] = karras
+    return dataclasses.replace(sampler, config=config, step_options=options)
+
+
+def _accepts(sampler: Sampler, argument: str) -> bool:
+    return argument in inspect.signature(getattr(diffusers, sampler.scheduler)).parameters
+
+
+def build_scheduler(sampler: Sampler, schedule: NoiseSchedule, prediction: PredictionType, steps: int) -> Any:
+    """The diffusers scheduler, ready for ``steps`` steps, verified to honour schedule and prediction type.
+
+    Raises:
+        DiffevalError: if it cannot, or if the number of steps is impossible for it.
+    """
+    check_steps(sampler, schedule, steps)
+    kind = getattr(diffusers, sampler.scheduler, None)
+    if kind is None:
+        raise DiffevalError(f"sampler: diffusers {diffusers.__version__} has no {sampler.scheduler}; update diffusers")
+    parameters = inspect.signature(kind).parameters
+    if "trained_betas" not in parameters:
+        raise DiffevalError(f"sampler: {sampler.scheduler} takes no beta array; choose one of {', '.join(SAMPLERS)}")
+    config = {key: value for key, value in sampler.config.items() if key in parameters}
+    if schedule.zero_terminal_snr:
+        if "rescale_betas_zero_snr" not in parameters:
+            raise DiffevalError(
+                f"sampler: {sampler.name} ({sampler.scheduler}) cannot honour a schedule with zero terminal SNR; "
+                f"use ddim, ddpm, dpm++, euler or unipc"
+            )
+        config["rescale_betas_zero_snr"] = True
+    _check_prediction(sampler, prediction)
+    scheduler = kind(
+        num_train_timesteps=schedule.timesteps,
+        trained_betas=list(schedule.betas),
+        prediction_type=prediction,
+        **config,
+    )
+    gap = float(np.abs(scheduler.alphas_cumprod.numpy() - schedule.alpha_bar).max())
+    if gap > ALPHA_BAR_TOLERANCE:
+        raise DiffevalError(
+            f"sampler: {sampler.name} ({sampler.scheduler}) built a noise schedule that differs from the checkpoint's "
+            f"by {gap:.2g} in alpha_bar; choose another of {', '.join(SAMPLERS)}"
+        )
+    scheduler.set_timesteps(steps)
+    return scheduler
+
+
+def check_steps(sampler: Sampler, schedule: NoiseSchedule, steps: int) -> None:
+    """Refuses a number of steps that the scheduler would get wrong.
+
+    DDIM in diffusers strides by T // steps whatever its timesteps are, so with evenly spaced timesteps a number that
+    does not divide T would leave noise in the images.
+    """
+    if not 1 <= steps <= schedule.timesteps:
+        raise DiffevalError(f"sampler: {steps} steps, must be from 1 to the {schedule.timesteps} training timesteps")
+    if sampler.scheduler != "DDIMScheduler" or sampler.config.get("timestep_spacing") != "trailing":
+        return
+    if schedule.timesteps % steps:
+        divisors = [count for count in range(1, schedule.timesteps + 1) if schedule.timesteps % count == 0]
+        near = sorted(sorted(divisors, key=lambda count: abs(count - steps))[:3])
+        raise DiffevalError(
+            f"sampler: ddim with {steps} steps, but {steps} does not divide the {schedule.timesteps} training "
+            f"timesteps and its stride would be off; use {', '.join(map(str, near))} steps, or dpm++"
+        )
+
+
+def _check_prediction(sampler: Sampler, prediction: PredictionType) -> None:
+    """Schedulers name the prediction types they know only in their documentation; these are the exceptions."""
+    if sampler.scheduler == "PNDMScheduler" and prediction == "sample":
+        raise DiffevalError(
+            f"sampler: pndm cannot sample a model that predicts {prediction!r}; use ddim, ddpm, dpm++ or euler"
+        )
+
+
+def is_stochastic(sampler: Sampler) -> bool:
+    """Whether it draws noise at its steps."""
+    if sampler.scheduler == "DDIMScheduler":
+        return float(sampler.step_options.get("eta", 0.0)) > 0
+    if str(sampler.config.get("algorithm_type", "")).startswith("sde"):
+        return True
+    return sampler.scheduler in {"DDPMScheduler", "EulerAncestralDiscreteScheduler", "KDPM2AncestralDiscreteScheduler"}

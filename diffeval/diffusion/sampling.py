@@ -1,0 +1,120 @@
+"""The one sampling loop: noise and labels by index, a diffusers scheduler, guidance, uint8 images out."""
+
+import inspect
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from diffeval.diffusion.conditions import balanced_labels
+from diffeval.diffusion.guidance import Denoiser, guided
+from diffeval.diffusion.noise import initial_noise, step_generators
+from diffeval.diffusion.prediction import PredictionType
+from diffeval.diffusion.samplers import Sampler, build_scheduler, is_stochastic
+from diffeval.diffusion.schedule import NoiseSchedule
+from diffeval.errors import DiffevalError
+
+# Names the rule in the protocol: (x + 1) * 127.5, to the nearest integer, clipped to 0..255.
+ROUNDING = "nearest"
+
+DTYPES: dict[str, torch.dtype] = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+
+
+@dataclass(frozen=True, slots=True)
+class Generator:
+    """Everything that turns image indices into images.
+
+    Attributes:
+        denoiser: f(x, t, condition) on ``device``, in ``dtype``.
+        shape: (C, H, W) of what the denoiser works on.
+        schedule: the noise schedule that it was trained with.
+        prediction: what it predicts.
+        sampler: how to sample.
+        steps: how many steps.
+        w: guidance scale; None for a model without a condition.
+        classes: number of classes, 0 without.
+        null_class: the index that stands for no condition; None if there is none.
+        seed: keys the noise.
+        device: where the denoiser is.
+        dtype: name in ``DTYPES``.
+        decode: maps the final x_0 (float32, on ``device``) to pixels in [-1, 1].
+    """
+
+    denoiser: Denoiser
+    shape: tuple[int, int, int]
+    schedule: NoiseSchedule
+    prediction: PredictionType
+    sampler: Sampler
+    steps: int
+    w: float | None
+    classes: int
+    null_class: int | None
+    seed: int
+    device: torch.device
+    dtype: str
+    decode: Callable[[torch.Tensor], torch.Tensor]
+
+    def labels(self, indices: Sequence[int]) -> npt.NDArray[np.int64] | None:
+        """Class of each image, by the rule in ``conditions``; None for a model without classes."""
+        if not self.classes or not indices:
+            return None
+        return balanced_labels(indices[0], indices[-1] + 1, self.classes)
+
+    @torch.inference_mode()
+    def images(self, indices: range) -> npt.NDArray[np.uint8]:
+        """Images of consecutive indices as one batch: uint8 [len(indices), C, H, W].
+
+        Raises:
+            DiffevalError: if the network's output stops being finite.
+        """
+        scheduler = build_scheduler(self.sampler, self.schedule, self.prediction, self.steps)
+        options = self._step_options(scheduler, indices)
+        condition, null = self._conditions(indices)
+        x = initial_noise(self.seed, indices, self.shape).to(self.device) * scheduler.init_noise_sigma
+        for t in scheduler.timesteps:
+            output = self._predict(scheduler.scale_model_input(x, t), t.to(self.device), condition, null)
+            x = scheduler.step(output, t, x, **options, return_dict=False)[0]
+        return self._to_uint8(self.decode(x), indices)
+
+    def _step_options(self, scheduler: Any, indices: range) -> dict[str, Any]:
+        options = dict(self.sampler.step_options)
+        if is_stochastic(self.sampler):
+            assert "generator" in inspect.signature(scheduler.step).parameters
+            options["generator"] = step_generators(self.seed, indices)
+        return options
+
+    def _conditions(self, indices: range) -> tuple[torch.Tensor | None, torch.Tensor | None]:
+        labels = self.labels(indices)
+        if labels is None:
+            return None, None
+        condition = torch.from_numpy(labels).to(self.device)
+        return condition, None if self.null_class is None else torch.full_like(condition, self.null_class)
+
+    def _predict(
+        self, x: torch.Tensor, t: torch.Tensor, condition: torch.Tensor | None, null: torch.Tensor | None
+    ) -> torch.Tensor:
+        """Guided prediction in float32; only the network itself runs in ``dtype``, not the sampler."""
+        with self._autocast():
+            return guided(self.denoiser, x.float(), t, condition, null, self.w).float()
+
+    def _autocast(self) -> AbstractContextManager[Any]:
+        if self.dtype == "fp32":
+            return nullcontext()
+        return torch.autocast(self.device.type, DTYPES[self.dtype])
+
+    @staticmethod
+    def _to_uint8(x: torch.Tensor, indices: range) -> npt.NDArray[np.uint8]:
+        finite = torch.isfinite(x).flatten(1).all(dim=1)
+        if not bool(finite.all()):
+            first = indices[int((~finite).nonzero()[0])]
+            raise DiffevalError(
+                f"sampling: {int((~finite).sum())} of {len(indices)} images hold NaN or infinity, the first is image "
+                f"{first}; try --dtype fp32, another --sampler, or look at the checkpoint"
+            )
+        levels = ((x + 1.0) * 127.5).round().clamp(0, 255).to(torch.uint8)
+        pixels: npt.NDArray[np.uint8] = levels.cpu().numpy()
+        return pixels

@@ -1,0 +1,92 @@
+"""Noise schedules: the beta array that a model was trained with, and the curves that follow from it."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from diffusers import DDPMScheduler
+
+from diffeval.errors import DiffevalError
+from diffeval.registry import did_you_mean
+
+ScheduleName = Literal["linear", "scaled_linear", "squaredcos_cap_v2", "sigmoid"]
+SCHEDULE_NAMES: tuple[ScheduleName, ...] = get_args(ScheduleName)
+
+
+@dataclass(frozen=True, slots=True)
+class NoiseSchedule:
+    """A discrete variance-preserving noise schedule, x_t = sqrt(alpha_bar_t) x_0 + sqrt(1 - alpha_bar_t) eps.
+
+    Attributes:
+        name: diffusers' name, or ``custom`` for an array without one.
+        betas: beta at each timestep, in (0, 1], float32 values as the samplers take them.
+    """
+
+    name: str
+    betas: tuple[float, ...]
+
+    @property
+    def timesteps(self) -> int:
+        """T, the number of training timesteps."""
+        return len(self.betas)
+
+    @property
+    def alpha_bar(self) -> npt.NDArray[np.float32]:
+        """Signal power at each timestep, float32 [T] in [0, 1], decreasing: the cumulative product of 1 - beta."""
+        return torch.cumprod(1.0 - torch.tensor(self.betas, dtype=torch.float32), dim=0).numpy()
+
+    @property
+    def log_snr(self) -> npt.NDArray[np.float64]:
+        """lambda(t) = log(alpha_bar / (1 - alpha_bar)); minus infinity where no signal is left."""
+        alpha_bar = self.alpha_bar.astype(np.float64)
+        with np.errstate(divide="ignore"):
+            return np.log(alpha_bar) - np.log1p(-alpha_bar)
+
+    @property
+    def zero_terminal_snr(self) -> bool:
+        """Whether the last timestep is pure noise."""
+        return bool(self.alpha_bar[-1] == 0.0)
+
+    def sha256(self) -> str:
+        """Over the beta array in float32."""
+        return hashlib.sha256(np.asarray(self.betas, dtype=np.float32).tobytes()).hexdigest()
+
+
+def from_betas(betas: Sequence[float], name: str = "custom") -> NoiseSchedule:
+    """A noise schedule from a beta array.
+
+    Raises:
+        DiffevalError: if a beta lies outside (0, 1], or 1 stands anywhere but at the end.
+    """
+    array = np.asarray(betas, dtype=np.float32)
+    if array.ndim != 1 or len(array) < 2:
+        raise DiffevalError(f"noise schedule: betas have shape {array.shape}, a schedule needs a row of at least 2")
+    bad = ~((array > 0) & (array <= 1)) | ((array == 1) & (np.arange(len(array)) < len(array) - 1))
+    if bad.any():
+        at = int(np.argmax(bad))
+        raise DiffevalError(
+            f"noise schedule: beta[{at}] = {array[at]:g}, must be in (0, 1), or 1 at the last timestep"
+        )
+    return NoiseSchedule(name, tuple(float(beta) for beta in array))
+
+
+def named_schedule(name: str, timesteps: int = 1000, *, zero_snr: bool = False) -> NoiseSchedule:
+    """One of diffusers' schedules with its default end points, rescaled to zero terminal SNR if asked.
+
+    Raises:
+        DiffevalError: for an unknown name or fewer than two timesteps.
+    """
+    if name not in SCHEDULE_NAMES:
+        raise DiffevalError(f"noise schedule: unknown schedule {name!r};{did_you_mean(name, SCHEDULE_NAMES)}")
+    if timesteps < 2:
+        raise DiffevalError(f"noise schedule: {timesteps} timesteps, needs at least 2; raise --timesteps")
+    scheduler = DDPMScheduler(
+        num_train_timesteps=timesteps,
+        beta_schedule=name,
+        rescale_betas_zero_snr=zero_snr,
+    )
+    return from_betas(scheduler.betas.tolist(), name)

@@ -1,0 +1,372 @@
+"""The wiring: a checkpoint and settings become a run."""
+
+import dataclasses
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from diffeval.checkpoints.checkpoint import Checkpoint, load
+from diffeval.data.source import ImageSource
+from diffeval.diffusion.batching import device_name
+from diffeval.errors import DiffevalError, StoppedError
+from diffeval.features.extractor import Extractor, extract_all
+from diffeval.features.reference import held_out_source, make_reference
+from diffeval.harvest import Harvest, open_harvest, reap, timed
+from diffeval.metrics.metric import FeatureSet
+from diffeval.plan import (
+    SamplingPlan,
+    Settings,
+    plan_extractor,
+    plan_reference,
+    plan_sampling,
+    sampling_protocol,
+)
+from diffeval.progress import Reporter, SilentReporter
+from diffeval.runs import provenance
+from diffeval.runs.directory import RunDirectory, RunState, default_name, matches
+from diffeval.runs.records import Keep, Protocol, Provenance, Results
+from diffeval.scoring import Scoring, check_metrics, log_counts, score_counts
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """A planned run."""
+
+    checkpoint: Checkpoint
+    settings: Settings
+    plan: SamplingPlan
+    protocol: Protocol
+    run: RunDirectory
+    state: RunState
+
+
+def evaluate(
+    checkpoint: Checkpoint | str | Path,
+    *,
+    metrics: Sequence[str] = ("fid", "kid"),
+    settings: Settings | None = None,
+    at: Sequence[int] | None = None,
+    ref: str | None = None,
+    extractor: str | None = None,
+    weights: Path | None = None,
+    out: Path | None = None,
+    keep: Keep = "features",
+    fresh: bool = False,
+    task: str = "fid",
+    reporter: Reporter | None = None,
+) -> Results:
+    """Samples a checkpoint and scores the images against a reference; the run lies in ``results.run``.
+
+    The same call continues a run that was stopped, returns one that is finished, and extends one to a larger n.
+
+    Args:
+        checkpoint: a Checkpoint, or what ``load`` takes.
+        metrics: names of metrics; the first decides how many images are needed.
+        settings: how to sample; by default 5,000 images as the checkpoint declares.
+        at: sample counts to log; by default the usual ones up to n.
+        ref: the reference; by default the data that the checkpoint was trained on.
+        extractor: name of an extractor; by default the one that the data calls for.
+        weights: file with the extractor's weights.
+        out: the run directory; by default named after checkpoint, task, seed and protocol, under ``runs/``.
+        keep: what stays on disk beside the results.
+        fresh: start anew, whatever the directory holds.
+        task: recorded with the run.
+        reporter: hears of progress and warnings, and can ask to stop.
+
+    Raises:
+        DiffevalError: for whatever the user can mend.
+        StoppedError: when the reporter asked to stop; the same call continues.
+    """
+    reporter = reporter or SilentReporter()
+    settings = settings or Settings(n=5000)
+    check_metrics(metrics)
+    if isinstance(checkpoint, str | Path):
+        checkpoint = load(checkpoint)
+    plan = plan_sampling(checkpoint, settings)
+    source = plan_reference(checkpoint, ref)
+    used = plan_extractor(source, extractor, weights, plan.generator.device)
+    counts = log_counts(settings.n, at, used.dim, metrics)
+    protocol = sampling_protocol(task, plan.generator, extractor=used, reference=source)
+    job = _open(checkpoint, settings, plan, protocol, out, fresh, reporter)
+    with _holding(job.run):
+        finished = _finished(job, counts, metrics)
+        if finished is not None:
+            reporter.note(
+                f"{job.run.path} is finished; its results are shown, nothing was computed (--fresh recomputes)"
+            )
+            return finished
+        harvest = open_harvest(job.run, job.state.chunk, used, keep_images=keep == "images")
+        _sample(job, harvest, used, reporter)
+        return _score_and_save(job, harvest, used, source, counts, metrics, keep, reporter)
+
+
+def sample(
+    checkpoint: Checkpoint | str | Path,
+    *,
+    settings: Settings,
+    out: Path | None = None,
+    fresh: bool = False,
+    reporter: Reporter | None = None,
+) -> tuple[RunDirectory, Harvest]:
+    """Samples images and nothing else; they lie by chunk in the run's ``images/``. See ``evaluate``."""
+    reporter = reporter or SilentReporter()
+    if isinstance(checkpoint, str | Path):
+        checkpoint = load(checkpoint)
+    plan = plan_sampling(checkpoint, settings)
+    job = _open(checkpoint, settings, plan, sampling_protocol("sample", plan.generator), out, fresh, reporter)
+    with _holding(job.run):
+        harvest = open_harvest(job.run, job.state.chunk, None, keep_images=True)
+        batch = _sample(job, harvest, None, reporter)
+        results = Results(str(job.run.path), job.protocol, _provenance(job, batch), warnings=_warnings(job, reporter))
+        job.run.save_results(results)
+        job.run.update(status="done")
+        return job.run, harvest
+
+
+def _open(
+    checkpoint: Checkpoint,
+    settings: Settings,
+    plan: SamplingPlan,
+    protocol: Protocol,
+    out: Path | None,
+    fresh: bool,
+    reporter: Reporter,
+) -> _Job:
+    """Finds or makes the run directory, and settles which batch is used."""
+    name = default_name(checkpoint.name, checkpoint.sha256, protocol.task, settings.seed, protocol)
+    run = RunDirectory(out if out is not None else Path("runs") / name)
+    wanted = RunState(
+        task=protocol.task,
+        status="running",
+        version=provenance.own_version(),
+        checkpoint_sha256=checkpoint.sha256,
+        seed=settings.seed,
+        n=settings.n,
+        batch=plan.batch,
+        chunk=plan.chunk,
+        protocol=protocol,
+        started=provenance.now(),
+        warnings=checkpoint.assumptions,
+    )
+    run.lock()
+    try:
+        found = None if fresh else run.state()
+        if found is None:
+            run.clear()
+            run.save_state(wanted)
+            return _Job(checkpoint, settings, plan, protocol, run, wanted)
+        reason = matches(found, wanted)
+        if reason is not None:
+            raise DiffevalError(f"run: {run.path} {reason}; give --fresh to replace it, or another --out")
+        if settings.batch not in (None, found.batch):
+            reporter.note(f"this run was begun with a batch of {found.batch} and keeps it")
+        return _Job(checkpoint, settings, dataclasses.replace(plan, batch=found.batch), protocol, run, found)
+    except BaseException:
+        run.release()
+        raise
+
+
+@contextmanager
+def _holding(run: RunDirectory) -> Iterator[None]:
+    """Leaves the run's status true, whatever ends the work."""
+    try:
+        yield
+    except (StoppedError, KeyboardInterrupt):
+        run.update(status="stopped")
+        raise
+    except BaseException:
+        run.update(status="failed")
+        raise
+    finally:
+        run.release()
+
+
+def _finished(job: _Job, counts: Sequence[int], metrics: Sequence[str]) -> Results | None:
+    """The results on disk, if they are of this very question."""
+    results = job.run.results() if job.state.status == "done" else None
+    if results is None or results.provenance.n != job.settings.n:
+        return None
+    logged = {score.n for score in results.scores}
+    asked = str(results.choices.get("metrics")) == ",".join(metrics)
+    return results if logged == set(counts) and asked else None
+
+
+def _sample(job: _Job, harvest: Harvest, extractor: Extractor | None, reporter: Reporter) -> int:
+    started = time.monotonic()
+    largest = max(job.settings.n, job.state.n)
+    job.run.update(status="running", n=largest)
+    try:
+        return reap(job.run, harvest, job.plan.generator, extractor, job.settings.n, job.plan.batch, reporter)
+    finally:
+        timed(job.run, "sampling", started)
+
+
+def _score_and_save(
+    job: _Job,
+    harvest: Harvest,
+    extractor: Extractor,
+    source: ImageSource,
+    counts: Sequence[int],
+    metrics: Sequence[str],
+    keep: Keep,
+    reporter: Reporter,
+) -> Results:
+    started = time.monotonic()
+    assert harvest.features is not None, "an evaluation extracts features"
+    labels = job.plan.generator.labels(range(job.settings.n))
+    features = harvest.features.gather("features", job.settings.n).astype(np.float64)
+    reference = make_reference(source, extractor, reporter)
+    held_out = held_out_source(source)
+    held_out_set = None
+    if held_out is not None:
+        held_out_set = FeatureSet(extract_all(extractor, held_out).features.astype(np.float64), held_out.labels)
+    scoring = score_counts(
+        FeatureSet(features, labels),
+        FeatureSet(reference.features.astype(np.float64), reference.labels),
+        counts,
+        metrics,
+        independent=_independent(job.checkpoint, source),
+        held_out=held_out_set,
+        params=_params(job, extractor),
+        reporter=reporter,
+    )
+    timed(job.run, "scoring", started)
+    state = job.run.state()
+    assert state is not None, "the run was opened"
+    results = Results(
+        run=str(job.run.path),
+        protocol=job.protocol,
+        provenance=_provenance(job, state.batch),
+        scores=scoring.scores,
+        choices={"metrics": ",".join(metrics), "keep": keep},
+        warnings=_warnings(job, reporter) + _origin_warning(job.checkpoint, source),
+    )
+    _save(job, results, scoring, harvest, keep, labels, reporter)
+    return results
+
+
+def _save(
+    job: _Job,
+    results: Results,
+    scoring: Scoring,
+    harvest: Harvest,
+    keep: Keep,
+    labels: Any,
+    reporter: Reporter,
+) -> None:
+    """Writes the results, unless the run holds those of more images: these are shown, and stay the run's own."""
+    held = job.run.results()
+    if held is not None and held.provenance.n > job.settings.n:
+        reporter.note(
+            f"the run holds {held.provenance.n} images; the first {job.settings.n} are shown, and not stored"
+        )
+    else:
+        terms = dict(scoring.terms) if labels is None else {**scoring.terms, "labels": labels}
+        job.run.save_arrays("terms", terms)
+        job.run.save_results(results)
+    if keep == "none":
+        for store in harvest.stores:
+            store.remove()
+    job.run.update(status="done", warnings=results.warnings)
+
+
+def _params(job: _Job, extractor: Extractor) -> dict[str, Any]:
+    generator = job.plan.generator
+    return {
+        "w": generator.w,
+        "sampler": generator.sampler.name,
+        "steps": generator.steps,
+        "extractor": extractor.name,
+        "reference": job.protocol.reference,
+    }
+
+
+def _independent(checkpoint: Checkpoint, source: ImageSource) -> bool:
+    """Whether the reference is known to be no part of what the checkpoint was trained on."""
+    if checkpoint.reference is None:
+        return False
+    trained_name, _, trained_split = checkpoint.reference.partition("@")
+    name, _, split = source.spec.partition("@")
+    return name == trained_name and {trained_split, split} in ({"train", "heldout"}, {"train", "test"})
+
+
+def _origin_warning(checkpoint: Checkpoint, source: ImageSource) -> tuple[str, ...]:
+    if checkpoint.reference is None:
+        return (f"it is unknown whether {checkpoint.name} was trained on {source.spec}; the reference is held fixed",)
+    if checkpoint.reference == source.spec and checkpoint.reference_hash not in (None, source.content_hash()):
+        return (f"{source.spec} is not the data that {checkpoint.name} was trained on: its hash differs",)
+    return ()
+
+
+def _warnings(job: _Job, reporter: Reporter) -> tuple[str, ...]:
+    said = tuple(getattr(reporter, "warnings", ()))
+    return tuple(dict.fromkeys((*job.state.warnings, *said)))
+
+
+def _provenance(job: _Job, batch: int) -> Provenance:
+    state = job.run.state()
+    return Provenance(
+        checkpoint=job.checkpoint.name,
+        checkpoint_path=str(job.checkpoint.path),
+        checkpoint_sha256=job.checkpoint.sha256,
+        seed=job.settings.seed,
+        n=job.settings.n,
+        batch=batch,
+        device=device_name(job.plan.generator.device),
+        threads=torch.get_num_threads(),
+        versions=provenance.versions(),
+        git=provenance.git_commit(),
+        host=provenance.host(),
+        command=provenance.command(),
+        started=job.state.started,
+        seconds=state.seconds if state else {},
+    )
+
+
+def describe(
+    checkpoint: str | Path,
+    *,
+    settings: Settings,
+    at: Sequence[int] | None = None,
+    ref: str | None = None,
+    extractor: str | None = None,
+    weights: Path | None = None,
+    out: Path | None = None,
+    task: str = "fid",
+    metrics: Sequence[str] = ("fid", "kid"),
+) -> list[str]:
+    """What ``evaluate`` or ``sample`` would do, in lines; everything is checked, nothing is sampled or written."""
+    loaded = load(checkpoint)
+    plan = plan_sampling(loaded, settings)
+    generator = plan.generator
+    if task == "sample":
+        protocol = sampling_protocol(task, generator)
+        counts: Sequence[int] = ()
+    else:
+        source = plan_reference(loaded, ref)
+        used = plan_extractor(source, extractor, weights, generator.device)
+        counts = log_counts(settings.n, at, used.dim, metrics)
+        protocol = sampling_protocol(task, generator, extractor=used, reference=source)
+    run = RunDirectory(out or Path("runs") / default_name(loaded.name, loaded.sha256, task, settings.seed, protocol))
+    state = run.state()
+    guidance = "unconditional" if generator.w is None else f"w={generator.w:g}"
+    lines = [
+        f"checkpoint  {loaded.name} {loaded.sha256[:8]} ({loaded.path})",
+        f"images      {settings.n}, {generator.shape}, {guidance}, seed {settings.seed}",
+        f"sampler     {generator.sampler.name} {generator.sampler.recorded()}, {generator.steps} steps",
+        f"device      {device_name(generator.device)}, {generator.dtype}, batches of {plan.batch}",
+    ]
+    if counts:
+        lines += [
+            f"reference   {protocol.reference} ({len(source)} images)",
+            f"extractor   {protocol.extractor} ({used.dim} dimensions)",
+            f"scores      {', '.join(metrics)} at n = {', '.join(map(str, counts))}",
+        ]
+    lines.append(f"run         {run.path} ({state.status if state else 'new'})")
+    return lines

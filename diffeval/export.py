@@ -1,0 +1,53 @@
+"""Images of a run in the forms that other tools read."""
+
+import csv
+import io
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from diffeval.runs.chunks import ChunkStore
+from diffeval.runs.files import replace_arrays, replace_text
+
+
+def write_png(folder: Path, images: ChunkStore, n: int) -> Path:
+    """Images 0 to n - 1 as ``png/00000000.png`` and on, with ``labels.csv`` beside them where there are classes.
+
+    Files that exist are left: image i of a run is always the same.
+    """
+    target = folder / "png"
+    target.mkdir(exist_ok=True)
+    for start in range(0, n, images.size):
+        chunk = images.gather_chunk("images", start, min(images.size, n - start))
+        for offset, pixels in enumerate(chunk):
+            path = target / f"{start + offset:08d}.png"
+            if not path.exists():
+                picture(pixels).save(path)
+    labels = _labels(images, n)
+    if labels is not None:
+        text = io.StringIO()
+        rows = csv.writer(text, lineterminator="\n")
+        rows.writerow(("file", "label"))
+        rows.writerows((f"{index:08d}.png", int(label)) for index, label in enumerate(labels))
+        replace_text(target / "labels.csv", text.getvalue())
+    return target
+
+
+def write_npz(folder: Path, images: ChunkStore, n: int) -> Path:
+    """All images in one file as ADM's evaluator reads them: ``arr_0`` uint8 [n, H, W, C], ``arr_1`` labels."""
+    target = folder / "samples.npz"
+    pixels = images.gather("images", n).transpose(0, 2, 3, 1)
+    labels = _labels(images, n)
+    replace_arrays(target, {"arr_0": pixels, **({} if labels is None else {"arr_1": labels})})
+    return target
+
+
+def picture(pixels: np.ndarray) -> Image.Image:
+    """uint8 [C, H, W], grey or RGB, as a PIL image."""
+    return Image.fromarray(pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0))
+
+
+def _labels(images: ChunkStore, n: int) -> np.ndarray | None:
+    first = images.read(0)
+    return images.gather("labels", n) if first is not None and "labels" in first else None

@@ -1,0 +1,161 @@
+"""One pass over the images of a run: sample, extract, commit. What is on disk already is never made again."""
+
+import time
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from diffeval.diffusion.batching import is_out_of_memory, split_batches
+from diffeval.diffusion.sampling import Generator
+from diffeval.errors import DiffevalError, StoppedError
+from diffeval.features.extractor import Extractor
+from diffeval.progress import Reporter
+from diffeval.runs.chunks import Arrays, ChunkStore
+from diffeval.runs.directory import RunDirectory
+
+# The uncurated grid: the first images of the run, whatever they show.
+GRID = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Harvest:
+    """Where a run's per-image arrays are kept.
+
+    Attributes:
+        images: uint8 images by chunk, or None where they are not kept.
+        features: features and logits by chunk, or None where none are extracted.
+    """
+
+    images: ChunkStore | None
+    features: ChunkStore | None
+
+    @property
+    def stores(self) -> tuple[ChunkStore, ...]:
+        """Those that are kept."""
+        return tuple(store for store in (self.images, self.features) if store is not None)
+
+    def available(self) -> int:
+        """Images that are on disk in every store, counted from index 0 without a gap."""
+        return min(store.available() for store in self.stores)
+
+
+def open_harvest(run: RunDirectory, chunk: int, extractor: Extractor | None, *, keep_images: bool) -> Harvest:
+    """The stores of a run."""
+    images = ChunkStore(run.path / "images", chunk, ("images",)) if keep_images else None
+    if extractor is None:
+        return Harvest(images, None)
+    names = ("features", "logits") if extractor.classes else ("features",)
+    folder = run.path / "features" / extractor.id.replace("/", "-")
+    return Harvest(images, ChunkStore(folder, chunk, names))
+
+
+def reap(
+    run: RunDirectory,
+    harvest: Harvest,
+    generator: Generator,
+    extractor: Extractor | None,
+    n: int,
+    batch: int,
+    reporter: Reporter,
+) -> int:
+    """Makes images 0 to n - 1 complete in the run; returns the batch that was last used.
+
+    Batches are always whole, so a run that is extended later is bit-equal to one that was long from the start. Where
+    memory does not suffice the batch is halved, and the run says so.
+
+    Raises:
+        StoppedError: when asked to stop; everything up to the last batch is on disk.
+        DiffevalError: if even a batch of one does not fit, or the network's output is not finite.
+    """
+    done = min(harvest.available(), n)
+    reporter.stage("sampling", n, "images", done)
+    size = harvest.stores[0].size
+    for start in range((done // size) * size, n, size):
+        batch = _fill_chunk(run, harvest, generator, extractor, range(start, min(start + size, n)), batch, reporter)
+    return batch
+
+
+def _fill_chunk(
+    run: RunDirectory,
+    harvest: Harvest,
+    generator: Generator,
+    extractor: Extractor | None,
+    wanted: range,
+    batch: int,
+    reporter: Reporter,
+) -> int:
+    """Completes one chunk from its last committed row; commits what it has when asked to stop."""
+    start, size = wanted.start, harvest.stores[0].size
+    held = {store.folder: store.read(start) or {} for store in harvest.stores}
+    position = start + min(store.rows(start) for store in harvest.stores)
+    parts: dict[str, list[Arrays]] = {
+        str(folder): [_upto(arrays, position - start)] for folder, arrays in held.items()
+    }
+    stopping = False
+    while position < wanted.stop and not stopping:
+        indices = next(split_batches(position, min(start + size, position + batch), batch))
+        try:
+            images = generator.images(indices)
+            extracted = extractor.run(images) if extractor else None
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            batch = _halve(run, batch, reporter)
+            continue
+        if harvest.images is not None:
+            labels = generator.labels(indices)
+            arrays = {"images": images, "labels": labels}
+            parts[str(harvest.images.folder)].append({k: v for k, v in arrays.items() if v is not None})
+        if harvest.features is not None and extracted is not None:
+            arrays = {"features": extracted.features, "logits": extracted.logits}  # type: ignore[dict-item]
+            parts[str(harvest.features.folder)].append({k: v for k, v in arrays.items() if v is not None})
+        _extend_grid(run, indices, images, generator)
+        reporter.advance(min(indices.stop, wanted.stop) - position)
+        position = indices.stop
+        stopping = reporter.stop_requested and position < wanted.stop
+    for store in harvest.stores:
+        store.write(start, _joined(parts[str(store.folder)]))
+    if reporter.stop_requested:
+        raise StoppedError(f"sampling: stopped at image {position}; run the same command to continue")
+    return batch
+
+
+def _upto(arrays: Arrays, rows: int) -> Arrays:
+    return {name: array[:rows] for name, array in arrays.items()}
+
+
+def _joined(parts: list[Arrays]) -> Arrays:
+    parts = [part for part in parts if part]
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def _halve(run: RunDirectory, batch: int, reporter: Reporter) -> int:
+    if batch == 1:
+        raise DiffevalError("sampling: out of memory with a batch of one image; use a larger device or --dtype bf16")
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    reporter.warn(f"out of memory with a batch of {batch}; going on with {batch // 2}")
+    run.update(batch=batch // 2)
+    return batch // 2
+
+
+def _extend_grid(run: RunDirectory, indices: range, images: np.ndarray, generator: Generator) -> None:
+    """Keeps the first images for the report, whatever else is kept."""
+    if indices.start >= GRID:
+        return
+    before = run.arrays("grid")
+    held = before["images"][: indices.start] if before is not None else images[:0]
+    if len(held) < indices.start:
+        return
+    grid = np.concatenate([held, images])[:GRID]
+    labels = generator.labels(range(len(grid)))
+    run.save_arrays("grid", {"images": grid, **({} if labels is None else {"labels": labels})})
+
+
+def timed(run: RunDirectory, stage: str, started: float) -> None:
+    """Adds the seconds since ``started`` (``time.monotonic``) to a stage of the run."""
+    state = run.state()
+    if state is not None:
+        seconds = {**state.seconds, stage: state.seconds.get(stage, 0.0) + time.monotonic() - started}
+        run.save_state(replace(state, seconds=seconds))

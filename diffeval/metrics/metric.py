@@ -1,0 +1,86 @@
+"""What a metric takes and gives, and the registry that finds it."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from diffeval.registry import Registry
+from diffeval.runs.records import Param
+
+Array = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureSet:
+    """Features of images of one origin, in a fixed order.
+
+    Attributes:
+        features: float64 [n, d].
+        labels: int64 [n], or None.
+    """
+
+    features: Array
+    labels: npt.NDArray[np.int64] | None = None
+
+    def __len__(self) -> int:
+        return len(self.features)
+
+    @property
+    def dim(self) -> int:
+        """D."""
+        return int(self.features.shape[1])
+
+    def first(self, n: int) -> "FeatureSet":
+        """The first ``n`` images."""
+        return FeatureSet(self.features[:n], None if self.labels is None else self.labels[:n])
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A number that a metric found, before it is put into its run.
+
+    Attributes:
+        name: of the score.
+        value: finite, or None with ``params["error"]``.
+        higher_is_better: the direction.
+        std_error: see ``Score``.
+        ci95: see ``Score``.
+        params: the metric's own parameters and marks.
+        terms: arrays kept for paired comparison: per-image terms [n], leave-group-out values [G], group numbers [n].
+    """
+
+    name: str
+    value: float | None
+    higher_is_better: bool
+    std_error: float | None = None
+    ci95: tuple[float, float] | None = None
+    params: Mapping[str, Param] = field(default_factory=dict)
+    terms: Mapping[str, npt.NDArray[np.generic]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """A family of scores that are computed together.
+
+    Attributes:
+        scores: names of the scores, in the order they are shown.
+        needs: the least n at feature dimension d.
+        compute: (generated, reference, independent) -> one Estimate per score. ``independent`` says that the
+            reference is a sample of its own, unknown to whatever made the generated images; its sampling error is
+            then removed and counted too. Otherwise the reference is held fixed.
+    """
+
+    scores: tuple[str, ...]
+    needs: Callable[[int], int]
+    compute: Callable[[FeatureSet, FeatureSet, bool], tuple[Estimate, ...]]
+
+
+METRICS: Registry[Metric] = Registry("metric", "diffeval.metrics")
+
+
+def refused(metric: Metric, n: int, dim: int, higher_is_better: bool = False) -> tuple[Estimate, ...]:
+    """What stands in the place of the scores where n is too small."""
+    reason = f"{n} images, needs at least {metric.needs(dim)} for {dim}-dimensional features"
+    return tuple(Estimate(name, None, higher_is_better, params={"error": reason}) for name in metric.scores)

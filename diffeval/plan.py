@@ -1,0 +1,188 @@
+"""From what the user asked for to what will be done: cheap mistakes are found here, before the first network call."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from diffeval.checkpoints.checkpoint import Checkpoint
+from diffeval.data.source import ImageSource, open_source
+from diffeval.diffusion.batching import pick_batch, pick_device
+from diffeval.diffusion.conditions import LABEL_RULE
+from diffeval.diffusion.samplers import Sampler, build_scheduler, named_sampler
+from diffeval.diffusion.sampling import DTYPES, ROUNDING, Generator
+from diffeval.errors import DiffevalError
+from diffeval.features.extractor import EXTRACTORS, Extractor, default_extractor
+from diffeval.registry import did_you_mean
+from diffeval.runs.records import Protocol
+
+# Images per chunk file: few files, and little lost when a run is killed.
+CHUNK = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Sampling settings as the user gives them; None means the checkpoint's own or the best for this machine.
+
+    Attributes:
+        n: images.
+        seed: keys the noise of every image.
+        sampler: name of one of our samplers; None for the declared one.
+        steps: sampling steps.
+        w: guidance scale; None for 1.
+        eta: of DDIM.
+        karras: Karras et al.'s noise levels.
+        device: auto, cpu, cuda, cuda:1, mps.
+        dtype: fp32, fp16 or bf16, of the network.
+        batch: images per network call.
+    """
+
+    n: int
+    seed: int = 0
+    sampler: str | None = None
+    steps: int | None = None
+    w: float | None = None
+    eta: float | None = None
+    karras: bool | None = None
+    device: str = "auto"
+    dtype: str = "fp32"
+    batch: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SamplingPlan:
+    """A checked way to sample.
+
+    Attributes:
+        generator: makes the images.
+        batch: images per network call.
+        chunk: images per chunk file, a multiple of ``batch``.
+    """
+
+    generator: Generator
+    batch: int
+    chunk: int
+
+
+def plan_sampling(checkpoint: Checkpoint, settings: Settings) -> SamplingPlan:
+    """Resolves the settings against the checkpoint, and moves the network to its device.
+
+    Raises:
+        DiffevalError: for any setting that this checkpoint or machine cannot honour.
+    """
+    if settings.n < 1:
+        raise DiffevalError(f"sampling: n is {settings.n}, needs at least 1; raise --n")
+    if not 0 <= settings.seed < 2**64:
+        raise DiffevalError(f"sampling: seed is {settings.seed}, must be from 0 to 2^64 - 1")
+    if settings.dtype not in DTYPES:
+        raise DiffevalError(f"sampling: unknown dtype {settings.dtype!r};{did_you_mean(settings.dtype, DTYPES)}")
+    if settings.batch is not None and settings.batch < 1:
+        raise DiffevalError(f"sampling: batch is {settings.batch}, needs at least 1")
+    w = _guidance_scale(checkpoint, settings.w)
+    sampler, steps = _sampler(checkpoint, settings)
+    build_scheduler(sampler, checkpoint.schedule, checkpoint.prediction, steps)
+    device = pick_device(settings.device)
+    generator = Generator(
+        denoiser=checkpoint.denoiser,
+        shape=checkpoint.shape,
+        schedule=checkpoint.schedule,
+        prediction=checkpoint.prediction,
+        sampler=sampler,
+        steps=steps,
+        w=w,
+        classes=len(checkpoint.classes),
+        null_class=checkpoint.null_class,
+        seed=settings.seed,
+        device=device,
+        dtype=settings.dtype,
+        decode=checkpoint.decode,
+    )
+    batch = settings.batch or _even_batch(settings.n, pick_batch(device, checkpoint.shape, branches=_branches(w)))
+    checkpoint.network.to(device)
+    return SamplingPlan(generator, batch, batch * max(1, CHUNK // batch))
+
+
+def _branches(w: float | None) -> int:
+    return 1 if w in (None, 0.0, 1.0) else 2
+
+
+def _even_batch(n: int, largest: int) -> int:
+    """The batch that splits n into as few, and as equal, parts as ``largest`` allows: the last is hardly padded."""
+    parts = -(-n // largest)
+    return -(-n // parts)
+
+
+def _guidance_scale(checkpoint: Checkpoint, w: float | None) -> float | None:
+    if not checkpoint.classes:
+        if w not in (None, 1.0):
+            raise DiffevalError(f"sampling: w={w:g}, but {checkpoint.name} is unconditional; leave --w out")
+        return None
+    w = 1.0 if w is None else w
+    if w != 1.0 and checkpoint.null_class is None:
+        raise DiffevalError(
+            f"sampling: w={w:g} needs a null condition, and {checkpoint.name} has none; use --w 1, "
+            f"or train with --drop-condition 0.1"
+        )
+    return w
+
+
+def _sampler(checkpoint: Checkpoint, settings: Settings) -> tuple[Sampler, int]:
+    sampler = checkpoint.sampler
+    if settings.sampler is not None or settings.eta is not None or settings.karras is not None or sampler is None:
+        name = settings.sampler or (sampler.name if sampler is not None and sampler.name != "declared" else "ddim")
+        chosen = named_sampler(
+            name, checkpoint.schedule, checkpoint.prediction, eta=settings.eta, karras=settings.karras
+        )
+        # The declared number of steps belongs to the declared sampler.
+        same = sampler is not None and sampler.name == chosen.name
+        steps = checkpoint.steps if same else chosen.default_steps
+        sampler = chosen
+    else:
+        steps = checkpoint.steps
+    default = min(steps or sampler.default_steps, checkpoint.schedule.timesteps)
+    return sampler, settings.steps if settings.steps is not None else default
+
+
+def plan_reference(checkpoint: Checkpoint, ref: str | None) -> ImageSource:
+    """Opens the reference: the user's, or the data that the checkpoint was trained on.
+
+    Raises:
+        DiffevalError: if there is none, or its images are of another shape than the checkpoint's.
+    """
+    spec = ref or checkpoint.reference
+    if spec is None:
+        raise DiffevalError(
+            f"reference: {checkpoint.name} does not say what it was trained on; give --ref, e.g. digits"
+        )
+    source = open_source(spec)
+    if source.shape != checkpoint.shape:
+        ours, theirs = ("x".join(map(str, shape)) for shape in (checkpoint.shape, source.shape))
+        raise DiffevalError(
+            f"reference: {source.spec} holds {theirs} images, {checkpoint.name} makes {ours}; give another --ref"
+        )
+    return source
+
+
+def plan_extractor(source: ImageSource, name: str | None, weights: Path | None, device: torch.device) -> Extractor:
+    """The extractor that the user names, or the one that the data calls for."""
+    return EXTRACTORS[name or default_extractor(source)](device, weights)
+
+
+def sampling_protocol(
+    task: str, generator: Generator, *, extractor: Extractor | None = None, reference: ImageSource | None = None
+) -> Protocol:
+    """The protocol of a run with this generator."""
+    return Protocol(
+        task=task,
+        sampler=generator.sampler.name,
+        sampler_config=generator.sampler.recorded(),
+        steps=generator.steps,
+        w=generator.w,
+        labels=LABEL_RULE if generator.classes else "none",
+        rounding=ROUNDING,
+        dtype=generator.dtype,
+        extractor=extractor.id if extractor else None,
+        resize=extractor.resize if extractor else None,
+        reference=reference.spec if reference else None,
+        reference_hash=reference.content_hash() if reference else None,
+    )

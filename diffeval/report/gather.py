@@ -1,0 +1,146 @@
+"""Run directories to what the page shows of them."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from diffeval.errors import DiffevalError
+from diffeval.report.figures import fid_against_n, probe_heatmaps, training_curves
+from diffeval.report.images import tiles
+from diffeval.report.view import Card, Figure, RunView, Table, Tile
+from diffeval.report.words import floor_sentence, interval_text, number, settings_line
+from diffeval.runs.directory import RunDirectory, RunState
+from diffeval.runs.document import plain
+from diffeval.runs.records import Results, Score
+
+FIRST_SCORES = ("fid_debiased", "fid", "kid")
+
+
+def run_view(path: Path, index: int) -> RunView:
+    """What is shown of one run.
+
+    Raises:
+        DiffevalError: if the folder is no run, or holds nothing to show yet.
+    """
+    if not path.is_dir():
+        raise DiffevalError(f"report: {path} is no folder; give a run directory, e.g. one under runs/")
+    run = RunDirectory(path)
+    state = run.state()
+    if state is None:
+        raise DiffevalError(f"report: {path} is no run directory (it has no run.json); give one, e.g. under runs/")
+    if state.task == "train":
+        return _training_view(run, state, index)
+    results = run.results()
+    if results is None:
+        raise DiffevalError(
+            f"report: {path} has no results yet (it is {state.status}); run its command again to finish it"
+        )
+    return _evaluation_view(run, state, results, index)
+
+
+def _evaluation_view(run: RunDirectory, state: RunState, results: Results, index: int) -> RunView:
+    figure = fid_against_n(results, f"fid-{index}")
+    floor = floor_sentence(results)
+    return RunView(
+        title=f"{results.provenance.checkpoint}: {results.protocol.task}",
+        settings=settings_line(results),
+        status=state.status,
+        seed=results.provenance.seed,
+        cards=tuple(_card(results, name) for name in FIRST_SCORES if any(s.name == name for s in results.scores)),
+        figures=() if figure is None else (figure,),
+        grid=_grid(run, state.seed),
+        tables=(
+            Table(
+                "Protocol",
+                "What defines the quantities above. Numbers compare only where all of this agrees.",
+                _facts(plain(results.protocol)),
+            ),
+            Table(
+                "Provenance", "Where the numbers come from." + (f" {floor}." if floor else ""), _provenance(results)
+            ),
+        ),
+        warnings=results.warnings,
+        command=" ".join(results.provenance.command),
+    )
+
+
+def _training_view(run: RunDirectory, state: RunState, index: int) -> RunView:
+    log, probe = _rows(run.path / "log.jsonl"), _rows(run.path / "probe.jsonl")
+    figures: list[Figure] = []
+    if log:
+        figures += training_curves(log, f"training-{index}")
+    if probe:
+        figures += probe_heatmaps(probe, f"probe-{index}")
+    card_path = run.path / "diffeval.json"
+    card = json.loads(card_path.read_text(encoding="utf-8")) if card_path.exists() else {}
+    facts = {key: value for key, value in card.items() if key not in {"provenance", "schema"}}
+    step = log[-1]["step"] if log else 0
+    return RunView(
+        title=f"{run.path.resolve().name}: training",
+        settings=f"step {step:,} of {state.n:,} · batch {state.batch} · seed {state.seed}",
+        status=state.status,
+        seed=state.seed,
+        figures=tuple(figures),
+        tables=(Table("Checkpoint", "What diffeval.json says of it.", _facts(facts)),) if facts else (),
+        warnings=state.warnings,
+    )
+
+
+def _card(results: Results, name: str) -> Card:
+    score = max((one for one in results.scores if one.name == name), key=lambda one: one.n)
+    if score.value is None:
+        return Card(name, "–", "", f"not computed: {score.error}")
+    return Card(name, number(score.value), "biased" if score.params.get("biased") else "", _detail(score))
+
+
+def _detail(score: Score) -> str:
+    parts = [f"n={score.n:,}"]
+    if score.ci95 is not None:
+        parts.append(f"95% interval {interval_text(score.ci95)}")
+    elif score.std_error is not None:
+        parts.append(f"standard error {number(score.std_error)}")
+    if score.null is not None:
+        parts.append(f"real images {number(score.null.value)} (n={score.null.n})")
+    parts.append("higher is better" if score.higher_is_better else "lower is better")
+    return " · ".join(parts)
+
+
+def _grid(run: RunDirectory, seed: int) -> tuple[Tile, ...]:
+    arrays = run.arrays("grid")
+    if arrays is None:
+        return ()
+    labels = arrays["labels"].tolist() if "labels" in arrays else None
+    return tiles(arrays["images"], labels, seed)
+
+
+def _provenance(results: Results) -> tuple[tuple[str, str], ...]:
+    facts = plain(results.provenance)
+    facts["seconds"] = {stage: round(seconds, 1) for stage, seconds in facts["seconds"].items()}
+    del facts["command"]
+    return _facts(facts)
+
+
+def _facts(values: dict[str, Any]) -> tuple[tuple[str, str], ...]:
+    return tuple((name.replace("_", " "), _text(value)) for name, value in values.items())
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return "–"
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_text(entry)}" for key, entry in value.items()) or "–"
+    if isinstance(value, list):
+        return ", ".join(map(_text, value)) or "–"
+    return str(value)
+
+
+def _rows(path: Path) -> list[dict[str, Any]]:
+    """Rows of a JSON-lines log, up to one that a kill cut short."""
+    rows: list[dict[str, Any]] = []
+    if path.exists():
+        for line in path.read_text(encoding="utf-8").splitlines():
+            try:
+                rows.append(json.loads(line))
+            except ValueError:
+                break
+    return rows

@@ -1,0 +1,39 @@
+"""Images as data URIs: exact pixels where they are small, compressed thumbnails where they are not."""
+
+import base64
+import io
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from diffeval.report.view import Tile
+
+# Up to this size compression would be mistaken for the model's own artefacts.
+LOSSLESS_UP_TO = 32
+SHOWN_SMALL, SHOWN_LARGE = 64, 128
+
+
+def tiles(images: npt.NDArray[np.uint8], labels: Sequence[int] | None, seed: int) -> tuple[Tile, ...]:
+    """Tiles of uint8 images [n, C, H, W], grey or RGB, in order."""
+    captions = [
+        f"seed {seed}, image {index}" + ("" if labels is None else f", class {labels[index]}")
+        for index in range(len(images))
+    ]
+    return tuple(_tile(pixels, caption) for pixels, caption in zip(images, captions, strict=True))
+
+
+def _tile(pixels: npt.NDArray[np.uint8], caption: str) -> Tile:
+    picture = Image.fromarray(pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0))
+    if max(picture.size) <= LOSSLESS_UP_TO:
+        return Tile(_uri(picture, "PNG"), caption, SHOWN_SMALL, True)
+    picture.thumbnail((SHOWN_LARGE, SHOWN_LARGE))
+    return Tile(_uri(picture, "WEBP", quality=75), caption, SHOWN_LARGE, False)
+
+
+def _uri(picture: Image.Image, form: str, **options: Any) -> str:
+    buffer = io.BytesIO()
+    picture.save(buffer, format=form, **options)
+    return f"data:image/{form.lower()};base64,{base64.b64encode(buffer.getvalue()).decode()}"

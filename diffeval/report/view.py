@@ -1,0 +1,62 @@
+"""What the template shows of one run: plain text, figures and picture tiles, nothing to compute."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """One score, large."""
+
+    name: str
+    value: str
+    mark: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A plotly figure as escaped JSON, a sentence that says what it shows, and its numbers as a table."""
+
+    id: str
+    title: str
+    sentence: str
+    json: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    height: int = 380
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """One image."""
+
+    uri: str
+    alt: str
+    size: int
+    pixelated: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Named facts."""
+
+    title: str
+    sentence: str
+    rows: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RunView:
+    """One run on the page."""
+
+    title: str
+    settings: str
+    status: str
+    seed: int
+    cards: tuple[Card, ...] = ()
+    figures: tuple[Figure, ...] = ()
+    grid: tuple[Tile, ...] = ()
+    grid_columns: int = 8
+    tables: tuple[Table, ...] = ()
+    warnings: tuple[str, ...] = ()
+    command: str = ""

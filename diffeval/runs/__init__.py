@@ -1,0 +1,1 @@
+"""Typed results, the run directory, the protocol and the provenance. Nothing here imports torch."""

@@ -1,0 +1,81 @@
+"""Records to JSON and back: schema ``diffeval.results/1``.
+
+JSON has no NaN, and readers of other tools have turned ``null`` into 0 before: a value that does not exist is
+``null`` here and carries its reason in ``params.error``.
+"""
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from diffeval.errors import DiffevalError
+from diffeval.runs.records import CheckResult, Null, Protocol, Provenance, Results, Score
+
+SCHEMA = "diffeval.results/1"
+
+
+def plain(value: Any) -> Any:
+    """A record as JSON's own types: dataclasses become objects, tuples arrays; a path or dtype is not silently text.
+
+    Raises:
+        TypeError: for a type that JSON has no word for.
+    """
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {entry.name: plain(getattr(value, entry.name)) for entry in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): plain(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(entry) for entry in value]
+    if value is None or isinstance(value, str | int | float | bool):
+        return value
+    raise TypeError(f"{type(value).__name__} {value!r} has no place in a JSON document")
+
+
+def to_json(document: Any, *, indent: int | None = 2) -> str:
+    """Strict JSON text: no NaN, keys in the record's order."""
+    return json.dumps(plain(document), indent=indent, allow_nan=False, ensure_ascii=False) + "\n"
+
+
+def results_document(results: Results) -> dict[str, Any]:
+    """The one document that ``--json`` prints, as plain data."""
+    return {"schema": SCHEMA, **plain(results)}
+
+
+def read_results(path: Path) -> Results:
+    """Reads ``results.json``.
+
+    Raises:
+        DiffevalError: if the file is no such document, or was written by a newer schema.
+    """
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DiffevalError(f"results: cannot read {path}: {error}") from error
+    if not isinstance(data, dict) or data.get("schema") != SCHEMA:
+        got = data.get("schema") if isinstance(data, dict) else type(data).__name__
+        raise DiffevalError(f"results: {path} has schema {got!r}, this version reads {SCHEMA!r}; update diffeval")
+    return Results(
+        run=data["run"],
+        protocol=Protocol(**data["protocol"]),
+        provenance=Provenance(**{**data["provenance"], "command": tuple(data["provenance"]["command"])}),
+        scores=tuple(_score(entry) for entry in data["scores"]),
+        checks=tuple(CheckResult(**entry) for entry in data["checks"]),
+        tables={name: tuple(rows) for name, rows in data["tables"].items()},
+        choices=data["choices"],
+        verdict=data["verdict"],
+        warnings=tuple(data["warnings"]),
+    )
+
+
+def _score(entry: Mapping[str, Any]) -> Score:
+    interval = entry["ci95"]
+    null = entry["null"]
+    return Score(
+        **{
+            **entry,
+            "ci95": None if interval is None else (float(interval[0]), float(interval[1])),
+            "null": None if null is None else Null(**null),
+        }
+    )

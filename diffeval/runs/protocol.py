@@ -1,0 +1,20 @@
+"""The fingerprint of a protocol, and what separates two of them."""
+
+import hashlib
+import json
+from typing import Any
+
+from diffeval.runs.document import plain
+from diffeval.runs.records import Protocol
+
+
+def fingerprint(protocol: Protocol) -> str:
+    """Eight hexadecimal digits of the sha256 over the protocol's canonical JSON: equal where all fields are."""
+    text = json.dumps(plain(protocol), sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def differing_keys(one: Protocol, other: Protocol) -> dict[str, tuple[Any, Any]]:
+    """The fields in which two protocols differ, with both values."""
+    left, right = plain(one), plain(other)
+    return {key: (left[key], right[key]) for key in left if left[key] != right[key]}

@@ -1,0 +1,1 @@
+"""Trains a DDPM on images: recipe, network, loop, probe and what is saved."""
