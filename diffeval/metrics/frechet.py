@@ -195,8 +195,8 @@ def fid(generated: FeatureSet, reference: FeatureSet, independent: bool) -> tupl
 
     ``fid`` is what everybody reports. Its bias is positive, falls as 1/n and differs between models; the standard
     error comes from the influence function and says how it would scatter at this n, so there is no interval: the
-    number estimates its own expectation at n images, not the distance. ``fid_debiased`` estimates the distance itself, by a
-    delete-group jackknife with 10 groups, and may be negative where the distance is next to 0.
+    number estimates its own expectation at n images, not the distance. ``fid_debiased`` estimates the distance itself,
+    by a delete-group jackknife with 10 groups, and may be negative where the distance is next to 0.
 
     Raises nothing for small n; the caller refuses n below ``Metric.needs``.
 

@@ -35,7 +35,7 @@ from diffeval.training.state import (
 PROBE_EVERY = 200
 PROBE_IMAGES = 32
 # Steps of the sampler that a checkpoint trained here declares: few where images are tiny, and a divisor of T.
-SMALL_IMAGE, FEW_STEPS, USUAL_STEPS = 16, 20, 50
+SMALL_IMAGE, FEW_STEPS, USUAL_STEPS = 16, 10, 50
 
 
 class Training:
