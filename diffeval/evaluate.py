@@ -1,26 +1,21 @@
 """The wiring: a checkpoint and settings become a run."""
 
-import dataclasses
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from diffeval.checkpoints.checkpoint import Checkpoint, load
 from diffeval.data.source import ImageSource
 from diffeval.diffusion.batching import device_name
-from diffeval.errors import DiffevalError, StoppedError
 from diffeval.features.extractor import Extractor, extract_all
 from diffeval.features.reference import held_out_source, make_reference
 from diffeval.harvest import Harvest, open_harvest, reap, timed
+from diffeval.job import Job, finished, holding, open_job, provenance_of, warnings_of
 from diffeval.metrics.metric import FeatureSet
 from diffeval.plan import (
-    SamplingPlan,
     Settings,
     plan_extractor,
     plan_reference,
@@ -28,22 +23,9 @@ from diffeval.plan import (
     sampling_protocol,
 )
 from diffeval.progress import Reporter, SilentReporter
-from diffeval.runs import provenance
-from diffeval.runs.directory import RunDirectory, RunState, default_name, matches
-from diffeval.runs.records import Keep, Protocol, Provenance, Results
+from diffeval.runs.directory import RunDirectory, default_name
+from diffeval.runs.records import Keep, Results
 from diffeval.scoring import Scoring, check_metrics, log_counts, score_counts
-
-
-@dataclass(frozen=True, slots=True)
-class _Job:
-    """A planned run."""
-
-    checkpoint: Checkpoint
-    settings: Settings
-    plan: SamplingPlan
-    protocol: Protocol
-    run: RunDirectory
-    state: RunState
 
 
 def evaluate(
@@ -93,14 +75,14 @@ def evaluate(
     used = plan_extractor(source, extractor, weights, plan.generator.device)
     counts = log_counts(settings.n, at, used.dim, metrics)
     protocol = sampling_protocol(task, plan.generator, extractor=used, reference=source)
-    job = _open(checkpoint, settings, plan, protocol, out, fresh, reporter)
-    with _holding(job.run):
-        finished = _finished(job, counts, metrics)
-        if finished is not None:
+    job = open_job(checkpoint, settings, plan, protocol, out, fresh, reporter)
+    with holding(job.run):
+        found = finished(job, counts, metrics)
+        if found is not None:
             reporter.note(
                 f"{job.run.path} is finished; its results are shown, nothing was computed (--fresh recomputes)"
             )
-            return finished
+            return found
         harvest = open_harvest(job.run, job.state.chunk, used, keep_images=keep == "images")
         _sample(job, harvest, used, reporter)
         return _score_and_save(job, harvest, used, source, counts, metrics, keep, reporter)
@@ -119,85 +101,19 @@ def sample(
     if isinstance(checkpoint, str | Path):
         checkpoint = load(checkpoint)
     plan = plan_sampling(checkpoint, settings)
-    job = _open(checkpoint, settings, plan, sampling_protocol("sample", plan.generator), out, fresh, reporter)
-    with _holding(job.run):
+    job = open_job(checkpoint, settings, plan, sampling_protocol("sample", plan.generator), out, fresh, reporter)
+    with holding(job.run):
         harvest = open_harvest(job.run, job.state.chunk, None, keep_images=True)
         batch = _sample(job, harvest, None, reporter)
-        results = Results(str(job.run.path), job.protocol, _provenance(job, batch), warnings=_warnings(job, reporter))
+        results = Results(
+            str(job.run.path), job.protocol, provenance_of(job, batch), warnings=warnings_of(job, reporter)
+        )
         job.run.save_results(results)
         job.run.update(status="done")
         return job.run, harvest
 
 
-def _open(
-    checkpoint: Checkpoint,
-    settings: Settings,
-    plan: SamplingPlan,
-    protocol: Protocol,
-    out: Path | None,
-    fresh: bool,
-    reporter: Reporter,
-) -> _Job:
-    """Finds or makes the run directory, and settles which batch is used."""
-    name = default_name(checkpoint.name, checkpoint.sha256, protocol.task, settings.seed, protocol)
-    run = RunDirectory(out if out is not None else Path("runs") / name)
-    wanted = RunState(
-        task=protocol.task,
-        status="running",
-        version=provenance.own_version(),
-        checkpoint_sha256=checkpoint.sha256,
-        seed=settings.seed,
-        n=settings.n,
-        batch=plan.batch,
-        chunk=plan.chunk,
-        protocol=protocol,
-        started=provenance.now(),
-        warnings=checkpoint.assumptions,
-    )
-    run.lock()
-    try:
-        found = None if fresh else run.state()
-        if found is None:
-            run.clear()
-            run.save_state(wanted)
-            return _Job(checkpoint, settings, plan, protocol, run, wanted)
-        reason = matches(found, wanted)
-        if reason is not None:
-            raise DiffevalError(f"run: {run.path} {reason}; give --fresh to replace it, or another --out")
-        if settings.batch not in (None, found.batch):
-            reporter.note(f"this run was begun with a batch of {found.batch} and keeps it")
-        return _Job(checkpoint, settings, dataclasses.replace(plan, batch=found.batch), protocol, run, found)
-    except BaseException:
-        run.release()
-        raise
-
-
-@contextmanager
-def _holding(run: RunDirectory) -> Iterator[None]:
-    """Leaves the run's status true, whatever ends the work."""
-    try:
-        yield
-    except (StoppedError, KeyboardInterrupt):
-        run.update(status="stopped")
-        raise
-    except BaseException:
-        run.update(status="failed")
-        raise
-    finally:
-        run.release()
-
-
-def _finished(job: _Job, counts: Sequence[int], metrics: Sequence[str]) -> Results | None:
-    """The results on disk, if they are of this very question."""
-    results = job.run.results() if job.state.status == "done" else None
-    if results is None or results.provenance.n != job.settings.n:
-        return None
-    logged = {score.n for score in results.scores}
-    asked = str(results.choices.get("metrics")) == ",".join(metrics)
-    return results if logged == set(counts) and asked else None
-
-
-def _sample(job: _Job, harvest: Harvest, extractor: Extractor | None, reporter: Reporter) -> int:
+def _sample(job: Job, harvest: Harvest, extractor: Extractor | None, reporter: Reporter) -> int:
     started = time.monotonic()
     largest = max(job.settings.n, job.state.n)
     job.run.update(status="running", n=largest)
@@ -208,7 +124,7 @@ def _sample(job: _Job, harvest: Harvest, extractor: Extractor | None, reporter: 
 
 
 def _score_and_save(
-    job: _Job,
+    job: Job,
     harvest: Harvest,
     extractor: Extractor,
     source: ImageSource,
@@ -242,17 +158,17 @@ def _score_and_save(
     results = Results(
         run=str(job.run.path),
         protocol=job.protocol,
-        provenance=_provenance(job, state.batch),
+        provenance=provenance_of(job, state.batch),
         scores=scoring.scores,
         choices={"metrics": ",".join(metrics), "keep": keep},
-        warnings=_warnings(job, reporter) + _origin_warning(job.checkpoint, source),
+        warnings=warnings_of(job, reporter) + _origin_warning(job.checkpoint, source),
     )
     _save(job, results, scoring, harvest, keep, labels, reporter)
     return results
 
 
 def _save(
-    job: _Job,
+    job: Job,
     results: Results,
     scoring: Scoring,
     harvest: Harvest,
@@ -276,7 +192,7 @@ def _save(
     job.run.update(status="done", warnings=results.warnings)
 
 
-def _params(job: _Job, extractor: Extractor) -> dict[str, Any]:
+def _params(job: Job, extractor: Extractor) -> dict[str, Any]:
     generator = job.plan.generator
     return {
         "w": generator.w,
@@ -302,31 +218,6 @@ def _origin_warning(checkpoint: Checkpoint, source: ImageSource) -> tuple[str, .
     if checkpoint.reference == source.spec and checkpoint.reference_hash not in (None, source.content_hash()):
         return (f"{source.spec} is not the data that {checkpoint.name} was trained on: its hash differs",)
     return ()
-
-
-def _warnings(job: _Job, reporter: Reporter) -> tuple[str, ...]:
-    said = tuple(getattr(reporter, "warnings", ()))
-    return tuple(dict.fromkeys((*job.state.warnings, *said)))
-
-
-def _provenance(job: _Job, batch: int) -> Provenance:
-    state = job.run.state()
-    return Provenance(
-        checkpoint=job.checkpoint.name,
-        checkpoint_path=str(job.checkpoint.path),
-        checkpoint_sha256=job.checkpoint.sha256,
-        seed=job.settings.seed,
-        n=job.settings.n,
-        batch=batch,
-        device=device_name(job.plan.generator.device),
-        threads=torch.get_num_threads(),
-        versions=provenance.versions(),
-        git=provenance.git_commit(),
-        host=provenance.host(),
-        command=provenance.command(),
-        started=job.state.started,
-        seconds=state.seconds if state else {},
-    )
 
 
 def describe(

@@ -22,7 +22,7 @@ ROWS = (
     ("features",),
     ("metrics",),
     ("training",),
-    ("plan", "harvest", "scoring", "export"),
+    ("plan", "job", "harvest", "scoring", "export"),
     ("evaluate",),
     ("report", "doctor"),
     ("cli", "__main__"),

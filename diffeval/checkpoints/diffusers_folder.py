@@ -89,12 +89,20 @@ def _read_json(path: Path) -> dict[str, Any]:
 def _read_network(folder: Path) -> UNet2DModel:
     """The network from safetensors, float32, in eval mode; pickled weights are not read."""
     try:
-        network = UNet2DModel.from_pretrained(
-            folder, use_safetensors=True, local_files_only=True, low_cpu_mem_usage=False
+        network, info = UNet2DModel.from_pretrained(
+            folder, use_safetensors=True, local_files_only=True, output_loading_info=True
         )
     except (OSError, ValueError, RuntimeError, KeyError) as error:
         reason = " ".join(str(error).split())[:200]
         raise DiffevalError(f"checkpoint: cannot load the weights in {folder}: {reason}") from error
+    for what in ("missing_keys", "unexpected_keys", "mismatched_keys"):
+        # diffusers only logs these, and leaves missing weights at random values.
+        if info.get(what):
+            named = ", ".join(map(str, list(info[what])[:3]))
+            raise DiffevalError(
+                f"checkpoint: the weights in {folder} do not fit its config.json: {len(info[what])} "
+                f"{what.replace('_', ' ')}, e.g. {named}"
+            )
     return network.eval().requires_grad_(False).float()
 
 

@@ -25,7 +25,7 @@ class DigitsClassifier(nn.Module):
     the floor beside every FID measures.
     """
 
-    def __init__(self, dropout: float = 0.3) -> None:
+    def __init__(self, dropout: float = 0.5) -> None:
         super().__init__()
         self.convolution1 = nn.Conv2d(1, 32, 3, padding=1)
         self.convolution2 = nn.Conv2d(32, 64, 3, padding=1)
@@ -60,9 +60,10 @@ def digits(device: torch.device, weights: Path | None) -> Extractor:
         DiffevalError: if the weights file is missing or of another network.
     """
     path = weights or WEIGHTS
-    network = DigitsClassifier()
+    with torch.device("meta"):  # no initial weights are drawn
+        network = DigitsClassifier()
     try:
-        network.load_state_dict(load_file(path))
+        network.load_state_dict(load_file(path), assign=True)
     except (OSError, RuntimeError, ValueError) as error:
         reason = " ".join(str(error).split())[:160]
         raise DiffevalError(f"extractor: digits cannot load {path}: {reason}; reinstall diffeval") from error

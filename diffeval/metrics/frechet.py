@@ -14,7 +14,7 @@ import numpy as np
 from scipy.linalg import eigh, eigvalsh
 from scipy.stats import t as student
 
-from diffeval.metrics.groups import Groups, jackknife_groups
+from diffeval.metrics.groups import Groups, jackknife_groups, mean_error
 from diffeval.metrics.metric import METRICS, Array, Estimate, FeatureSet, Metric
 
 GROUPS = 10
@@ -205,7 +205,7 @@ def fid(generated: FeatureSet, reference: FeatureSet, independent: bool) -> tupl
     against = moments(reference.features)
     plain, influence = frechet_influence(generated.features, moments(generated.features), against)
     n = len(generated)
-    std_error = float(np.sqrt((influence**2).sum() / (n * (n - 1))))
+    std_error = mean_error(influence, generated.labels)
     jackknife, groups = debiased_frechet(generated, reference, plain, independent)
     bias = plain - jackknife.value
     biased = n < BIASED_BELOW or abs(bias) > BIASED_SHARE * abs(plain)

@@ -1,7 +1,9 @@
-"""Groups for the delete-group jackknife."""
+"""What fixed class shares mean for errors: groups for the delete-group jackknife, and the error of a mean."""
 
 import numpy as np
 import numpy.typing as npt
+
+from diffeval.metrics.metric import Array
 
 Groups = npt.NDArray[np.int64]
 
@@ -31,3 +33,20 @@ def jackknife_groups(n: int, labels: npt.NDArray[np.int64] | None, count: int) -
     groups = np.empty(n, dtype=np.int64)
     groups[order] = (within + shift) % count
     return groups
+
+
+def mean_error(terms: Array, labels: npt.NDArray[np.int64] | None) -> float:
+    """Standard error of the mean of per-image terms [n].
+
+    With labels the classes' shares are fixed and only the variance within classes counts; where a class has a single
+    image that cannot be told, and the terms are treated as one sample.
+    """
+    n = len(terms)
+    if labels is None:
+        return float(terms.std(ddof=1) / np.sqrt(n))
+    _, inverse, sizes = np.unique(labels, return_inverse=True, return_counts=True)
+    if sizes.min() < 2:
+        return float(terms.std(ddof=1) / np.sqrt(n))
+    means = np.bincount(inverse, terms) / sizes
+    within = np.bincount(inverse, (terms - means[inverse]) ** 2) / (sizes - 1)
+    return float(np.sqrt((sizes * within).sum()) / n)

@@ -69,7 +69,7 @@ def _training_view(run: RunDirectory, state: RunState, index: int) -> RunView:
     figures: list[Figure] = []
     if log:
         figures += training_curves(log, f"training-{index}")
-    if probe:
+    if len(probe) > 1:  # one column is no development
         figures += probe_heatmaps(probe, f"probe-{index}")
     card_path = run.path / "diffeval.json"
     card = json.loads(card_path.read_text(encoding="utf-8")) if card_path.exists() else {}

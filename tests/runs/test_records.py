@@ -9,13 +9,19 @@ from diffeval.runs.document import read_results, results_document, to_json
 from diffeval.runs.protocol import differing_keys, fingerprint
 from diffeval.runs.records import CheckResult, Null, Protocol, Provenance, Results, Score
 
-PROTOCOL = Protocol("fid", "ddim", {"eta": 0.0}, 20, 1.0, "balanced", "nearest", "fp32", "digits/x", "none", "digits@train", "ab")
-PROVENANCE = Provenance("digits", ".", "ab", 0, 100, 50, "cpu", 2, {"torch": "2"}, None, "Linux", ("diffeval", "fid"), "now", {"a": 1.5})
+PROTOCOL = Protocol(
+    "fid", "ddim", {"eta": 0.0}, 20, 1.0, "balanced", "nearest", "fp32", "digits/x", "none", "digits@train", "ab"
+)
+PROVENANCE = Provenance(
+    "digits", ".", "ab", 0, 100, 50, "cpu", 2, {"torch": "2"}, None, "Linux", ("diffeval", "fid"), "now", {"a": 1.5}
+)
 SCORE = Score("fid", 1.25, 0.5, (0.25, 2.25), 100, Null(0.5, None, 50), False, {"biased": True})
 
 
 def _results(*scores: Score) -> Results:
-    return Results("run", PROTOCOL, PROVENANCE, scores, (CheckResult("x", "pass", "fine", {"a": 1.0}),), warnings=("careful",))
+    return Results(
+        "run", PROTOCOL, PROVENANCE, scores, (CheckResult("x", "pass", "fine", {"a": 1.0}),), warnings=("careful",)
+    )
 
 
 def test_document_round_trip(tmp_path: Path) -> None:
@@ -29,7 +35,16 @@ def test_document_has_the_promised_keys() -> None:
     document = json.loads(to_json(results_document(_results(SCORE))))
     assert document["schema"] == "diffeval.results/1"
     assert {"run", "protocol", "scores", "checks", "tables", "choices", "verdict", "warnings"} <= set(document)
-    assert set(document["scores"][0]) == {"name", "value", "std_error", "ci95", "n", "null", "higher_is_better", "params"}
+    assert set(document["scores"][0]) == {
+        "name",
+        "value",
+        "std_error",
+        "ci95",
+        "n",
+        "null",
+        "higher_is_better",
+        "params",
+    }
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])

@@ -34,7 +34,7 @@ def demo(
         from diffeval.runs.document import results_document, to_json
 
         say = (lambda text: print(text, file=sys.stderr)) if common.json else print
-        say("The digits model: a DDPM that draws handwritten digits, 8x8 pixels, by class. Real digits: scikit-learn's.\n")
+        say("The digits model: a DDPM that draws handwritten digits, 8x8 pixels, by class.\n")
         done: list[Results] = []
         for w, n in FULL if full else SHORT:
             reporter.note(f"sampling {n} digits with guidance scale w={w:g}")
@@ -50,7 +50,7 @@ def demo(
         if common.json:
             sys.stdout.write(to_json({"schema": "diffeval.demo/1", "runs": [results_document(one) for one in done]}))
         say(_moral(done))
-        say(f"\nOpen {page} in a browser. Next: diffeval fid digits --n 10000, or diffeval train digits --out my-model")
+        say(f"\nOpen {page} in a browser. Next: diffeval fid digits --n 10000, or diffeval train digits --out model")
 
 
 def _preview(run: Path) -> str:
@@ -82,5 +82,3 @@ def _moral(done: list[Results]) -> str:
 def add(app: typer.Typer) -> None:
     """Adds the command."""
     app.command()(demo)
-
-

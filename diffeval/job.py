@@ -1,0 +1,125 @@
+"""A planned run and its directory: found or made, held while it is worked on, and left in a true state."""
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from diffeval.checkpoints.checkpoint import Checkpoint
+from diffeval.diffusion.batching import device_name
+from diffeval.errors import DiffevalError, StoppedError
+from diffeval.plan import SamplingPlan, Settings
+from diffeval.progress import Reporter
+from diffeval.runs import provenance
+from diffeval.runs.directory import RunDirectory, RunState, default_name, matches
+from diffeval.runs.records import Protocol, Provenance, Results
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A planned run, and the state that its directory was found in or given."""
+
+    checkpoint: Checkpoint
+    settings: Settings
+    plan: SamplingPlan
+    protocol: Protocol
+    run: RunDirectory
+    state: RunState
+
+
+def open_job(
+    checkpoint: Checkpoint,
+    settings: Settings,
+    plan: SamplingPlan,
+    protocol: Protocol,
+    out: Path | None,
+    fresh: bool,
+    reporter: Reporter,
+) -> Job:
+    """Finds or makes the run directory, and settles which batch is used."""
+    name = default_name(checkpoint.name, checkpoint.sha256, protocol.task, settings.seed, protocol)
+    run = RunDirectory(out if out is not None else Path("runs") / name)
+    wanted = RunState(
+        task=protocol.task,
+        status="running",
+        version=provenance.own_version(),
+        checkpoint_sha256=checkpoint.sha256,
+        seed=settings.seed,
+        n=settings.n,
+        batch=plan.batch,
+        chunk=plan.chunk,
+        protocol=protocol,
+        started=provenance.now(),
+        warnings=checkpoint.assumptions,
+    )
+    run.lock()
+    try:
+        found = None if fresh else run.state()
+        if found is None:
+            run.clear()
+            run.save_state(wanted)
+            return Job(checkpoint, settings, plan, protocol, run, wanted)
+        reason = matches(found, wanted)
+        if reason is not None:
+            raise DiffevalError(f"run: {run.path} {reason}; give --fresh to replace it, or another --out")
+        if settings.batch not in (None, found.batch):
+            reporter.note(f"this run was begun with a batch of {found.batch} and keeps it")
+        return Job(checkpoint, settings, dataclasses.replace(plan, batch=found.batch), protocol, run, found)
+    except BaseException:
+        run.release()
+        raise
+
+
+@contextmanager
+def holding(run: RunDirectory) -> Iterator[None]:
+    """Leaves the run's status true, whatever ends the work."""
+    try:
+        yield
+    except (StoppedError, KeyboardInterrupt):
+        run.update(status="stopped")
+        raise
+    except BaseException:
+        run.update(status="failed")
+        raise
+    finally:
+        run.release()
+
+
+def finished(job: Job, counts: Sequence[int], metrics: Sequence[str]) -> Results | None:
+    """The results on disk, if they are of this very question."""
+    results = job.run.results() if job.state.status == "done" else None
+    if results is None or results.provenance.n != job.settings.n:
+        return None
+    logged = {score.n for score in results.scores}
+    asked = str(results.choices.get("metrics")) == ",".join(metrics)
+    return results if logged == set(counts) and asked else None
+
+
+def warnings_of(job: Job, reporter: Reporter) -> tuple[str, ...]:
+    """What a reader of the run must know: from the checkpoint, from earlier sessions, and said just now."""
+    said = tuple(getattr(reporter, "warnings", ()))
+    return tuple(dict.fromkeys((*job.state.warnings, *said)))
+
+
+def provenance_of(job: Job, batch: int) -> Provenance:
+    """Where this run's numbers come from."""
+    state = job.run.state()
+    return Provenance(
+        checkpoint=job.checkpoint.name,
+        checkpoint_path=str(job.checkpoint.path),
+        checkpoint_sha256=job.checkpoint.sha256,
+        seed=job.settings.seed,
+        n=job.settings.n,
+        batch=batch,
+        device=device_name(job.plan.generator.device),
+        threads=torch.get_num_threads(),
+        versions=provenance.versions(),
+        git=provenance.git_commit(),
+        host=provenance.host(),
+        command=provenance.command(),
+        started=job.state.started,
+        seconds=state.seconds if state else {},
+    )

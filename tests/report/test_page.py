@@ -1,0 +1,114 @@
+"""The page says what the run holds, runs only its own scripts, and cannot be scripted by what it shows."""
+
+import base64
+import dataclasses
+import hashlib
+import html
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from diffeval.errors import DiffevalError
+from diffeval.evaluate import evaluate
+from diffeval.plan import Settings
+from diffeval.report.page import report
+from diffeval.runs.directory import RunDirectory
+
+
+@pytest.fixture(scope="module")
+def run(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("page") / "run"
+    evaluate(tiny_checkpoint, settings=Settings(n=200, steps=2, device="cpu"), out=out)
+    return out
+
+
+@pytest.fixture(scope="module")
+def page(run: Path) -> str:
+    return report([run], run / "report.html").read_text()
+
+
+def _scripts(page: str) -> list[str]:
+    return re.findall(r"<script>(.*?)</script>", page, flags=re.DOTALL)
+
+
+def test_numbers_and_hint_are_plain_html(run: Path, page: str) -> None:
+    body = re.sub(r"<script.*?</script>", "", page, flags=re.DOTALL)
+    results = RunDirectory(run).results()
+    assert results is not None
+    assert f"{results.score('fid_debiased').value:.4g}" in body
+    assert "FID is a hint, not a verdict: look at the grid." in body
+    assert body.count("data:image/png;base64,") == 64
+    assert 'alt="seed 0, image 63, class' in body
+    for fact in (results.provenance.checkpoint_sha256, "digits@train", "w=1"):
+        assert fact in body
+
+
+def test_the_policy_allows_exactly_the_inlined_scripts(page: str) -> None:
+    policy = re.search(r'Content-Security-Policy" content="([^"]+)"', page)
+    assert policy is not None
+    allowed = set(re.findall(r"'sha256-([^']+)'", html.unescape(policy.group(1))))
+    found = {base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in _scripts(page)}
+    assert allowed == found
+    assert len(found) == 2
+    assert "default-src 'none'" in html.unescape(policy.group(1))
+
+
+def test_plotly_is_the_installed_one_once_and_sends_nothing(page: str) -> None:
+    from plotly.offline import get_plotlyjs
+
+    assert _scripts(page).count(get_plotlyjs()) == 1
+    assert 'showSendToCloud: false, plotlyServerURL: ""' in page
+
+
+def test_figures_are_valid_plotly(page: str) -> None:
+    import plotly.graph_objects as go
+
+    blocks = re.findall(r'<script type="application/json"[^>]*>(.*?)</script>', page, flags=re.DOTALL)
+    assert blocks
+    for block in blocks:
+        figure = json.loads(block)
+        go.Figure(data=figure["data"], layout=figure["layout"])
+        assert not {trace["type"] for trace in figure["data"]} - {"scatter", "heatmap"}
+
+
+def test_same_run_same_bytes(run: Path, page: str, tmp_path: Path) -> None:
+    assert report([run], tmp_path / "again.html").read_text() == page
+
+
+def test_hostile_names_stay_text(run: Path, tmp_path: Path) -> None:
+    hostile = "</script><img src=x onerror=alert(1)>"
+    directory = RunDirectory(run)
+    results = directory.results()
+    assert results is not None
+    copy = tmp_path / "run"
+    copy.mkdir()
+    for name in ("run.json", "grid.npz"):
+        (copy / name).write_bytes((run / name).read_bytes())
+    provenance = dataclasses.replace(results.provenance, checkpoint=hostile, command=("diffeval", hostile))
+    RunDirectory(copy).save_results(dataclasses.replace(results, provenance=provenance, warnings=(hostile,)))
+    text = report([copy], tmp_path / "page.html").read_text()
+    assert hostile not in text
+    assert "&lt;img src=x onerror=alert(1)&gt;" in text
+
+
+def test_training_runs_draw_their_curves(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    text = report([tiny_checkpoint], tmp_path / "page.html").read_text()
+    for title in ("Training loss", "Gradient norm before clipping", "Learning rate", "Loss by timestep over training"):
+        assert title in text
+
+
+def test_several_runs_share_one_page_and_one_bundle(run: Path, tiny_checkpoint: Path, tmp_path: Path) -> None:
+    text = report([run, tiny_checkpoint], tmp_path / "page.html").read_text()
+    assert len(_scripts(text)) == 2
+    assert text.count("<h1") == 2
+
+
+def test_what_is_no_run(tmp_path: Path) -> None:
+    with pytest.raises(DiffevalError, match="is no folder"):
+        report([tmp_path / "nothing"], tmp_path / "page.html")
+    with pytest.raises(DiffevalError, match="is no run directory"):
+        report([tmp_path], tmp_path / "page.html")
+    with pytest.raises(DiffevalError, match="no run was given"):
+        report([], tmp_path / "page.html")

@@ -1,0 +1,335 @@
+"""The main job, end to end, on a network that draws noise quickly."""
+
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from diffeval.checkpoints.checkpoint import load
+from diffeval.diffusion.sampling import Generator
+from diffeval.errors import DiffevalError, StoppedError
+from diffeval.evaluate import evaluate, sample
+from diffeval.plan import Settings
+from diffeval.progress import SilentReporter
+from diffeval.runs.directory import RunDirectory
+from diffeval.runs.records import Results
+
+FAST = Settings(n=300, steps=2, device="cpu", batch=50)
+
+
+def _numbers(results: Results) -> list[object]:
+    return [(score.name, score.n, score.value, score.std_error, score.ci95) for score in results.scores]
+
+
+def _terms(results: Results) -> dict[str, np.ndarray]:  # type: ignore[type-arg]
+    arrays = RunDirectory(Path(results.run)).arrays("terms")
+    assert arrays is not None
+    return arrays
+
+
+def test_a_run_holds_what_it_promises(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    results = evaluate(tiny_checkpoint, settings=FAST, at=[100, 300], out=tmp_path / "run")
+    assert [(score.name, score.n) for score in results.scores] == [
+        ("fid", 100), ("fid_debiased", 100), ("fid", 300), ("fid_debiased", 300), ("kid", 100), ("kid", 300)
+    ]  # fmt: skip
+    for score in results.scores:
+        assert score.value is not None
+        assert score.std_error is not None
+        assert score.null is not None
+        assert score.null.n == 500
+        assert {"w", "sampler", "steps", "extractor"} <= set(score.params)
+    assert results.score("fid").ci95 is None
+    assert results.score("fid_debiased").ci95 is not None
+    document = json.loads((tmp_path / "run" / "results.json").read_text())
+    assert document["schema"] == "diffeval.results/1"
+    terms = _terms(results)
+    assert terms["fid.influence"].shape == (300,)
+    assert terms["fid_debiased.left_out"].shape == (10,)
+    assert terms["kid.term"].shape == (300,)
+    grid = np.load(tmp_path / "run" / "grid.npz")
+    assert grid["images"].shape == (64, 1, 8, 8)
+
+
+def test_default_directory_is_found_again(
+    tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    first = evaluate(tiny_checkpoint, settings=FAST)
+    stamp = (Path(first.run) / "results.json").stat().st_mtime_ns
+    again = evaluate(tiny_checkpoint, settings=FAST)
+    assert again == first
+    assert (Path(first.run) / "results.json").stat().st_mtime_ns == stamp
+    other = evaluate(tiny_checkpoint, settings=dataclasses.replace(FAST, w=2.0))
+    assert other.run != first.run
+
+
+def test_a_moved_run_still_reads(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    results = evaluate(tiny_checkpoint, settings=FAST, out=tmp_path / "here")
+    (tmp_path / "here").rename(tmp_path / "there")
+    moved = RunDirectory(tmp_path / "there").results()
+    assert moved is not None
+    assert moved.run == str(tmp_path / "there")
+    assert _numbers(moved) == _numbers(results)
+
+
+def test_extending_equals_a_long_run_bit_for_bit(
+    tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    long = evaluate(tiny_checkpoint, settings=dataclasses.replace(FAST, n=620), at=[620], out=tmp_path / "long")
+    evaluate(tiny_checkpoint, settings=dataclasses.replace(FAST, n=130), out=tmp_path / "grown")
+    made: list[range] = []
+    original = Generator.images
+
+    def counting(self: Generator, indices: range) -> np.ndarray:  # type: ignore[type-arg]
+        made.append(indices)
+        return original(self, indices)
+
+    monkeypatch.setattr(Generator, "images", counting)
+    grown = evaluate(tiny_checkpoint, settings=dataclasses.replace(FAST, n=620), at=[620], out=tmp_path / "grown")
+    assert _numbers(grown) == _numbers(long)
+    assert made[0].start == 150, "130 images were made in whole batches of 50; nothing before 150 is made again"
+    assert all(np.array_equal(value, _terms(long)[name]) for name, value in _terms(grown).items())
+
+
+def test_fewer_images_than_the_run_holds_are_shown_and_not_stored(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    evaluate(tiny_checkpoint, settings=FAST, out=tmp_path / "run")
+    fewer = evaluate(tiny_checkpoint, settings=dataclasses.replace(FAST, n=150), out=tmp_path / "run")
+    assert fewer.score("fid").n == 150
+    stored = RunDirectory(tmp_path / "run").results()
+    assert stored is not None
+    assert stored.provenance.n == 300
+
+
+@pytest.mark.parametrize("batch", [1, 7, 64])
+def test_batch_sizes_agree(batch: int, tmp_path: Path) -> None:
+    """On the digits model: within one level on all but 0.1% of pixels."""
+    settings = Settings(n=96, device="cpu", steps=10)
+    whole, one = (
+        sample("digits", settings=dataclasses.replace(settings, batch=size), out=tmp_path / str(size))[1]
+        for size in (96, batch)
+    )
+    assert whole.images is not None
+    assert one.images is not None
+    levels = np.abs(one.images.gather("images", 96).astype(int) - whole.images.gather("images", 96).astype(int))
+    assert levels.max() <= 1
+    assert (levels > 0).mean() < 0.001
+    assert np.array_equal(one.images.gather("labels", 96), whole.images.gather("labels", 96))
+
+
+@pytest.mark.parametrize("sampler", ["ddpm", "ddim"])
+def test_stochastic_samplers_do_not_depend_on_the_batch(sampler: str, tmp_path: Path) -> None:
+    eta = 1.0 if sampler == "ddim" else None
+    base = Settings(n=24, device="cpu", steps=10, sampler=sampler, eta=eta)
+    parts = [
+        sample("digits", settings=dataclasses.replace(base, batch=size), out=tmp_path / str(size))[1].images
+        for size in (24, 5)
+    ]
+    one, other = (part.gather("images", 24).astype(int) for part in parts if part is not None)
+    assert np.abs(one - other).max() <= 1
+
+
+class _Stopper(SilentReporter):
+    """Asks to stop after so many images."""
+
+    def __init__(self, after: int) -> None:
+        super().__init__()
+        self.after, self.seen = after, 0
+
+    def advance(self, units: int, detail: str = "") -> None:
+        self.seen += units
+        self.stop_requested = self.seen >= self.after
+
+
+def test_a_stopped_run_continues_to_the_same_numbers(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    whole = evaluate(tiny_checkpoint, settings=FAST, out=tmp_path / "whole")
+    with pytest.raises(StoppedError, match="run the same command to continue"):
+        evaluate(tiny_checkpoint, settings=FAST, out=tmp_path / "broken", reporter=_Stopper(100))
+    state = RunDirectory(tmp_path / "broken").state()
+    assert state is not None
+    assert state.status == "stopped"
+    assert _numbers(evaluate(tiny_checkpoint, settings=FAST, out=tmp_path / "broken")) == _numbers(whole)
+
+
+def test_a_damaged_chunk_is_made_again(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    whole = evaluate(tiny_checkpoint, settings=FAST, out=tmp_path / "whole")
+    run = tmp_path / "hurt"
+    evaluate(tiny_checkpoint, settings=FAST, out=run)
+    for path in run.glob("features/*/00000000.npz"):
+        path.write_bytes(path.read_bytes()[:100])
+    (run / "results.json").unlink()
+    assert _numbers(evaluate(tiny_checkpoint, settings=FAST, out=run)) == _numbers(whole)
+
+
+def test_sigkill_at_any_moment_loses_nothing(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    """A real process, killed as soon as it has committed something, then started again with the same command."""
+    words = [
+        sys.executable,
+        "-m",
+        "diffeval",
+        "fid",
+        str(tiny_checkpoint),
+        "--n",
+        "2000",
+        "--steps",
+        "5",
+        "--batch",
+        "50",
+    ]
+    words += ["--device", "cpu", "--quiet", "--out"]
+    subprocess.run([*words, str(tmp_path / "whole")], check=True, capture_output=True)
+    victim = subprocess.Popen([*words, str(tmp_path / "killed")], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while not list((tmp_path / "killed").glob("features/*/*.npz")) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    os.kill(victim.pid, signal.SIGKILL)
+    assert victim.wait() == -signal.SIGKILL
+    assert not (tmp_path / "killed" / "results.json").exists()
+    subprocess.run([*words, str(tmp_path / "killed")], check=True, capture_output=True)
+    documents = [json.loads((tmp_path / name / "results.json").read_text()) for name in ("whole", "killed")]
+    assert documents[0]["scores"] == documents[1]["scores"]
+
+
+def test_sigterm_stops_cleanly_with_75(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    words = [
+        sys.executable,
+        "-m",
+        "diffeval",
+        "fid",
+        str(tiny_checkpoint),
+        "--n",
+        "20000",
+        "--steps",
+        "5",
+        "--batch",
+        "50",
+    ]
+    words += ["--device", "cpu", "--out", str(tmp_path / "run")]
+    process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 120
+    while not list((tmp_path / "run").glob("features/*/*.npz")) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.terminate()
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 75
+    assert errors.strip().splitlines()[-1].endswith("run the same command to continue")
+    state = RunDirectory(tmp_path / "run").state()
+    assert state is not None
+    assert state.status == "stopped"
+
+
+def test_out_of_memory_halves_the_batch_and_says_so(
+    tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = Generator.images
+
+    def tight(self: Generator, indices: range) -> np.ndarray:  # type: ignore[type-arg]
+        if len(indices) > 20:
+            raise RuntimeError(
+                "[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 99 bytes"
+            )
+        return original(self, indices)
+
+    monkeypatch.setattr(Generator, "images", tight)
+    reporter = SilentReporter()
+    results = evaluate(tiny_checkpoint, settings=FAST, out=tmp_path / "run", reporter=reporter)
+    assert reporter.warnings == [
+        "out of memory with a batch of 50; going on with 25",
+        "out of memory with a batch of 25; going on with 12",
+    ]
+    assert results.provenance.batch == 12
+    assert results.warnings == tuple(reporter.warnings)
+    monkeypatch.setattr(Generator, "images", original)
+    whole = evaluate(tiny_checkpoint, settings=FAST, out=tmp_path / "whole")
+    assert results.score("fid").value == pytest.approx(whole.score("fid").value, rel=1e-3)
+
+
+def test_small_counts(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    results = evaluate(tiny_checkpoint, settings=FAST, at=[20, 300], out=tmp_path / "run")
+    assert results.score("fid", 20).error == "20 images, needs at least 77 for 64-dimensional features"
+    assert results.score("kid", 20).value is not None
+    with pytest.raises(DiffevalError, match=r"fid: 10 images, needs at least 77.*use --n 77 or more"):
+        evaluate(tiny_checkpoint, settings=dataclasses.replace(FAST, n=10), out=tmp_path / "few")
+    assert not (tmp_path / "few").exists()
+    with pytest.raises(DiffevalError, match="--at 500 is not between 1 and the 300 images"):
+        evaluate(tiny_checkpoint, settings=FAST, at=[500])
+
+
+def test_keep_none_leaves_only_results(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    evaluate(tiny_checkpoint, settings=FAST, out=tmp_path / "run", keep="none")
+    assert not list((tmp_path / "run").glob("features/*/*.npz"))
+    evaluate(tiny_checkpoint, settings=FAST, out=tmp_path / "kept", keep="images")
+    assert list((tmp_path / "kept").glob("images/*.npz"))
+
+
+def test_another_protocol_or_version_is_not_continued(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    evaluate(tiny_checkpoint, settings=FAST, out=run)
+    with pytest.raises(DiffevalError, match="is a run of another protocol; give --fresh"):
+        evaluate(tiny_checkpoint, settings=dataclasses.replace(FAST, w=3.0), out=run)
+    with pytest.raises(DiffevalError, match="is a run of another seed"):
+        evaluate(tiny_checkpoint, settings=dataclasses.replace(FAST, seed=1), out=run)
+    state = RunDirectory(run).state()
+    assert state is not None
+    RunDirectory(run).save_state(dataclasses.replace(state, version="0.0.0"))
+    with pytest.raises(DiffevalError, match=r"was made by diffeval 0\.0\.0"):
+        evaluate(tiny_checkpoint, settings=FAST, out=run)
+    fresh = evaluate(tiny_checkpoint, settings=dataclasses.replace(FAST, seed=1), out=run, fresh=True)
+    assert fresh.provenance.seed == 1
+
+
+def test_against_held_out_images_both_sides_are_debiased(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    results = evaluate(tiny_checkpoint, settings=FAST, ref="digits@heldout", out=tmp_path / "run")
+    assert results.score("fid_debiased").params["reference_side"] == "debiased"
+    trained = evaluate(tiny_checkpoint, settings=FAST, out=tmp_path / "train")
+    assert trained.score("fid_debiased").params["reference_side"] == "held fixed"
+
+
+def test_a_network_that_yields_nan_is_named(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    model = load(tiny_checkpoint)
+    broken = dataclasses.replace(model, denoiser=lambda x, t, c: x * float("nan"))
+    with pytest.raises(DiffevalError, match="50 of 50 images hold NaN or infinity, the first is image 0"):
+        evaluate(broken, settings=FAST, out=tmp_path / "run")
+    state = RunDirectory(tmp_path / "run").state()
+    assert state is not None
+    assert state.status == "failed"
+
+
+def test_two_processes_do_not_share_a_run(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    holder = RunDirectory(tmp_path / "run")
+    holder.lock()
+    with pytest.raises(DiffevalError, match="another process is working on"):
+        evaluate(tiny_checkpoint, settings=FAST, out=tmp_path / "run")
+    holder.release()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"w": 3.0}, "is unconditional; leave --w out"),
+        ({"n": 0}, "n is 0, needs at least 1"),
+        ({"dtype": "fp8"}, "unknown dtype 'fp8'; did you mean 'fp32'"),
+        ({"device": "tpu"}, "'tpu' is no device"),
+        ({"device": "cuda:99"}, "cuda:99 is not available here"),
+        ({"batch": 0}, "batch is 0"),
+        ({"seed": -1}, "seed is -1"),
+        ({"sampler": "heun"}, "cannot honour a schedule with zero terminal SNR"),
+    ],
+)
+def test_settings_that_cannot_be_honoured(
+    unconditional_checkpoint: Path, changes: dict[str, object], message: str
+) -> None:
+    with pytest.raises(DiffevalError, match=message):
+        evaluate(unconditional_checkpoint, settings=dataclasses.replace(FAST, **changes))  # type: ignore[arg-type]
+
+
+def test_unconditional_models_run(unconditional_checkpoint: Path, tmp_path: Path) -> None:
+    results = evaluate(unconditional_checkpoint, settings=FAST, out=tmp_path / "run")
+    assert results.protocol.w is None
+    assert results.score("fid_debiased").value is not None
