@@ -37,23 +37,43 @@ class _RowMeans:
     across_reference: Array
 
 
-def _row_means(generated: Array, reference: Array) -> _RowMeans:
+def _row_means(generated: FeatureSet, reference: FeatureSet) -> _RowMeans:
     n, m = len(generated), len(reference)
     across_generated, across_reference = np.empty(n), np.zeros(m)
     for start in range(0, n, BLOCK):
-        kernel = polynomial_kernel(generated[start : start + BLOCK], reference)
+        kernel = polynomial_kernel(generated.features[start : start + BLOCK], reference.features)
         across_generated[start : start + BLOCK] = kernel.mean(axis=1)
         across_reference += kernel.sum(axis=0)
     return _RowMeans(_within(generated), _within(reference), across_generated, across_reference / n)
 
 
-def _within(features: Array) -> Array:
-    """Mean kernel value of each row with all others."""
-    n = len(features)
+def _within(images: FeatureSet) -> Array:
+    """Mean kernel value of each row with all others, so that the mean over rows is unbiased.
+
+    Where classes have fixed shares, pairs of one class are rarer than among independent draws (balanced data: n/K - 1
+    of n - 1 partners instead of one in K); they are weighted up by n_a / (n_a - 1) to make good for that. Without labels,
+    or with a class of one image, this is the plain U-statistic.
+    """
+    features, n = images.features, len(images)
     own = ((features**2).sum(axis=1) / features.shape[1] + 1.0) ** 3
-    rows = [polynomial_kernel(features[start : start + BLOCK], features).sum(axis=1) for start in range(0, n, BLOCK)]
-    means: Array = (np.concatenate(rows) - own) / (n - 1)
+    rows = _row_sums(features, features)
+    labels = images.labels
+    if labels is None or np.unique(labels, return_counts=True)[1].min() < 2:
+        plain: Array = (rows - own) / (n - 1)
+        return plain
+    means = np.empty(n)
+    for label in np.unique(labels):
+        mine = labels == label
+        size = int(mine.sum())
+        same = _row_sums(features[mine], features[mine])
+        means[mine] = (rows[mine] - same + (same - own[mine]) * size / (size - 1)) / n
     return means
+
+
+def _row_sums(one: Array, other: Array) -> Array:
+    """Sums of the kernel's rows, a block at a time."""
+    blocks = [polynomial_kernel(one[start : start + BLOCK], other).sum(axis=1) for start in range(0, len(one), BLOCK)]
+    return np.concatenate(blocks)
 
 
 def kid(generated: FeatureSet, reference: FeatureSet, independent: bool) -> tuple[Estimate, ...]:
@@ -63,13 +83,13 @@ def kid(generated: FeatureSet, reference: FeatureSet, independent: bool) -> tupl
     variance, 2 se(mean_j k(x_i, x_j) - mean_j k(x_i, y_j)), and the reference's likewise where it is an independent
     sample; it is too small near distance 0, where that term vanishes, so there is no interval. Not multiplied by 1000.
 
-    Unbiased for independent draws. Balanced classes on either side, and a model that reproduces the very images of the
-    reference, both pull it below 0, by about 1/n and 1/m: compare it with what real images read.
+    Unbiased, for classes of fixed shares, too (see ``_within``). A model that reproduces the very images of the
+    reference falls below 0, by about 1/m: compare it with what real images read.
 
-    Source: Binkowski et al. 2018, eq. 4 and appendix; Gretton et al. 2012, lemma 6; agrees with torch-fidelity's value
-    where its one subset is all images (to 1e-9).
+    Source: Binkowski et al. 2018, eq. 4 and appendix; Gretton et al. 2012, lemma 6; without labels it agrees with
+    torch-fidelity's value where its one subset is all images (to 1e-9).
     """
-    means = _row_means(generated.features, reference.features)
+    means = _row_means(generated, reference)
     value = float(means.within_generated.mean() + means.within_reference.mean() - 2 * means.across_generated.mean())
     terms = means.within_generated - means.across_generated
     std_error = 2 * mean_error(terms, generated.labels)

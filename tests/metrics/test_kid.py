@@ -63,3 +63,18 @@ def test_standard_error_covers_the_scatter(independent: bool) -> None:
     ratio = np.mean(errors) / np.std(values, ddof=1)  # type: ignore[arg-type]
     # 150 repeats know the scatter to 6%.
     assert 0.8 < ratio < 1.25
+
+
+@pytest.mark.parametrize("n", [20, 60, 200])
+def test_unbiased_for_balanced_classes_at_every_n(n: int) -> None:
+    """Two far-apart classes, balanced on both sides, the same law: 0 is expected; a plain U-statistic is below."""
+    random = _random(6)
+    labels = np.arange(n) % 2
+    values, plain = [], []
+    for _ in range(200):
+        x, y = (random.standard_normal((n, 2)) + 3.0 * labels[:, None] for _ in range(2))
+        values.append(kid(FeatureSet(x, labels), FeatureSet(y, labels), True)[0].value)
+        plain.append(_value(x, y))
+    error = np.std(values) / np.sqrt(len(values))  # type: ignore[arg-type]
+    assert abs(np.mean(values)) < 4 * error  # type: ignore[arg-type]
+    assert np.mean(plain) < -4 * error
