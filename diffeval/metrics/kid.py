@@ -51,8 +51,8 @@ def _within(images: FeatureSet) -> Array:
     """Mean kernel value of each row with all others, so that the mean over rows is unbiased.
 
     Where classes have fixed shares, pairs of one class are rarer than among independent draws (balanced data: n/K - 1
-    of n - 1 partners instead of one in K); they are weighted up by n_a / (n_a - 1) to make good for that. Without labels,
-    or with a class of one image, this is the plain U-statistic.
+    of n - 1 partners instead of one in K); they are weighted up by n_a / (n_a - 1) to make good for that. Without
+    labels, or with a class of one image, this is the plain U-statistic.
     """
     features, n = images.features, len(images)
     own = ((features**2).sum(axis=1) / features.shape[1] + 1.0) ** 3
