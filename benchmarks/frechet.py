@@ -58,12 +58,13 @@ CONTESTANTS: dict[str, tuple[str, Distance]] = {
 }
 
 
-def features(n: int, d: int, seed: int) -> np.ndarray:  # type: ignore[type-arg]
+def features(n: int, d: int, seed: int) -> np.ndarray:
     """Rectified, heavy-tailed, correlated features, like those of a network after its last ReLU."""
     random = np.random.Generator(np.random.Philox(seed))
     mixing = np.random.Generator(np.random.Philox(99)).standard_normal((d, d)) / np.sqrt(d)
     raw = random.standard_t(8, size=(n, d)) @ mixing
-    return np.maximum(raw + 0.1 * seed, 0.0)
+    rectified: np.ndarray = np.maximum(raw + 0.1 * seed, 0.0)
+    return rectified
 
 
 def measure(d: int, repeats: int) -> list[dict[str, object]]:

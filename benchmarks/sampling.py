@@ -63,11 +63,11 @@ def main() -> None:
     pipeline = DDIMPipeline(unet, DDIMScheduler(timestep_spacing="trailing"))
     pipeline.set_progress_bar_config(disable=True)
 
-    def ours() -> np.ndarray:  # type: ignore[type-arg]
+    def ours() -> np.ndarray:
         starts = range(0, options.images, options.batch)
         return np.concatenate([generator.images(range(s, min(s + options.batch, options.images))) for s in starts])
 
-    def theirs() -> np.ndarray:  # type: ignore[type-arg]
+    def theirs() -> np.ndarray:
         parts = []
         for start in range(0, options.images, options.batch):
             indices = range(start, min(start + options.batch, options.images))
