@@ -29,7 +29,7 @@ NEEDED = (
     "accelerate",
 )
 BUILTIN = ("digits/unet/diffusion_pytorch_model.safetensors", "digits/diffeval.json", "digits_extractor.safetensors")
-INSTALL = "pip install --force-reinstall diffeval"
+INSTALL = "pip install --force-reinstall -e . in diffeval's folder"
 
 
 @dataclass(frozen=True, slots=True)

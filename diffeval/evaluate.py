@@ -13,7 +13,7 @@ from diffeval.diffusion.batching import device_name
 from diffeval.features.extractor import Extractor, extract_all
 from diffeval.features.reference import held_out_source, make_reference
 from diffeval.harvest import Harvest, open_harvest, reap, timed
-from diffeval.job import Job, finished, holding, open_job, provenance_of, warnings_of
+from diffeval.job import Job, finished, holding, holds_more, open_job, provenance_of, warnings_of
 from diffeval.metrics.metric import FeatureSet
 from diffeval.plan import (
     Settings,
@@ -24,6 +24,7 @@ from diffeval.plan import (
 )
 from diffeval.progress import Reporter, SilentReporter
 from diffeval.runs.directory import RunDirectory, default_name
+from diffeval.runs.files import require_writable_above
 from diffeval.runs.records import Keep, Results
 from diffeval.scoring import Scoring, check_metrics, log_counts, score_counts
 
@@ -77,7 +78,7 @@ def evaluate(
     protocol = sampling_protocol(task, plan.generator, extractor=used, reference=source)
     job = open_job(checkpoint, settings, plan, protocol, out, fresh, reporter)
     with holding(job.run):
-        found = finished(job, counts, metrics)
+        found = finished(job, counts, metrics, keep)
         if found is not None:
             reporter.note(
                 f"{job.run.path} is finished; its results are shown, nothing was computed (--fresh recomputes)"
@@ -101,14 +102,14 @@ def sample(
     if isinstance(checkpoint, str | Path):
         checkpoint = load(checkpoint)
     plan = plan_sampling(checkpoint, settings)
-    job = open_job(checkpoint, settings, plan, sampling_protocol("sample", plan.generator), out, fresh, reporter)
+    protocol = sampling_protocol("sample", plan.generator)
+    job = open_job(checkpoint, settings, plan, protocol, out, fresh, reporter)
     with holding(job.run):
         harvest = open_harvest(job.run, job.state.chunk, None, keep_images=True)
         batch = _sample(job, harvest, None, reporter)
-        results = Results(
-            str(job.run.path), job.protocol, provenance_of(job, batch), warnings=warnings_of(job, reporter)
-        )
-        job.run.save_results(results)
+        if holds_more(job) is None:
+            origin = provenance_of(job, batch)
+            job.run.save_results(Results(str(job.run.path), protocol, origin, warnings=warnings_of(job, reporter)))
         job.run.update(status="done")
         return job.run, harvest
 
@@ -160,10 +161,11 @@ def _score_and_save(
         protocol=job.protocol,
         provenance=provenance_of(job, state.batch),
         scores=scoring.scores,
+        tables={"floor": scoring.floor} if scoring.floor else {},
         choices={"metrics": ",".join(metrics), "keep": keep},
-        warnings=warnings_of(job, reporter) + _origin_warning(job.checkpoint, source),
+        warnings=tuple(dict.fromkeys((*warnings_of(job, reporter), *_origin_warning(job.checkpoint, source)))),
     )
-    _save(job, results, scoring, harvest, keep, labels, reporter)
+    _save(job, results, scoring, keep, labels, reporter)
     return results
 
 
@@ -171,25 +173,21 @@ def _save(
     job: Job,
     results: Results,
     scoring: Scoring,
-    harvest: Harvest,
     keep: Keep,
     labels: Any,
     reporter: Reporter,
 ) -> None:
-    """Writes the results, unless the run holds those of more images: these are shown, and stay the run's own."""
-    held = job.run.results()
-    if held is not None and held.provenance.n > job.settings.n:
-        reporter.note(
-            f"the run holds {held.provenance.n} images; the first {job.settings.n} are shown, and not stored"
-        )
-    else:
-        terms = dict(scoring.terms) if labels is None else {**scoring.terms, "labels": labels}
-        job.run.save_arrays("terms", terms)
-        job.run.save_results(results)
-    if keep == "none":
-        for store in harvest.stores:
-            store.remove()
-    job.run.update(status="done", warnings=results.warnings)
+    """Writes the results, unless the run holds those of more images: these stay the run's own."""
+    held = holds_more(job)
+    if held is not None:
+        reporter.note(f"the run holds {held} images; the first {job.settings.n} are shown, and not stored")
+        job.run.update(status="done", n=held)
+        return
+    terms = dict(scoring.terms) if labels is None else {**scoring.terms, "labels": labels}
+    job.run.save_arrays("terms", terms)
+    job.run.save_results(results)
+    job.run.discard(images=keep != "images", features=keep == "none")
+    job.run.update(status="done", n=job.settings.n, warnings=results.warnings)
 
 
 def _params(job: Job, extractor: Extractor) -> dict[str, Any]:
@@ -259,5 +257,9 @@ def describe(
             f"extractor   {protocol.extractor} ({used.dim} dimensions)",
             f"scores      {', '.join(metrics)} at n = {', '.join(map(str, counts))}",
         ]
+        kept = settings.n * (used.dim + len(used.classes)) * 4
+        pixels = settings.n * int(np.prod(generator.shape))
+        lines.append(f"disk        {kept / 1e6:.1f} MB of features, {pixels / 1e6:.1f} MB more with --keep images")
     lines.append(f"run         {run.path} ({state.status if state else 'new'})")
+    require_writable_above(run.path)
     return lines

@@ -8,22 +8,26 @@ import numpy as np
 from PIL import Image
 
 from diffeval.runs.chunks import ChunkStore
-from diffeval.runs.files import replace_arrays, replace_text
+from diffeval.runs.files import replace_arrays, replace_bytes, replace_text
 
 
 def write_png(folder: Path, images: ChunkStore, n: int) -> Path:
     """Images 0 to n - 1 as ``png/00000000.png`` and on, with ``labels.csv`` beside them where there are classes.
 
-    Files that exist are left: image i of a run is always the same.
+    Pictures of an earlier, larger export are removed, so that the folder holds exactly these n.
     """
     target = folder / "png"
     target.mkdir(exist_ok=True)
+    for path in target.glob("*.png"):
+        if not path.stem.isdigit() or int(path.stem) >= n:
+            path.unlink()
     for start in range(0, n, images.size):
         chunk = images.gather_chunk("images", start, min(images.size, n - start))
         for offset, pixels in enumerate(chunk):
             path = target / f"{start + offset:08d}.png"
-            if not path.exists():
-                picture(pixels).save(path)
+            buffer = io.BytesIO()
+            picture(pixels).save(buffer, format="PNG")
+            replace_bytes(path, buffer.getvalue())
     labels = _labels(images, n)
     if labels is not None:
         text = io.StringIO()

@@ -135,8 +135,10 @@ def _halve(run: RunDirectory, batch: int, reporter: Reporter) -> int:
         raise DiffevalError("sampling: out of memory with a batch of one image; use a larger device or --dtype bf16")
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
-    reporter.warn(f"out of memory with a batch of {batch}; going on with {batch // 2}")
-    run.update(batch=batch // 2)
+    said = f"out of memory with a batch of {batch}; going on with {batch // 2}"
+    reporter.warn(said)
+    state = run.state()
+    run.update(batch=batch // 2, warnings=(*(state.warnings if state else ()), said))
     return batch // 2
 
 

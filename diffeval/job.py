@@ -15,12 +15,22 @@ from diffeval.plan import SamplingPlan, Settings
 from diffeval.progress import Reporter
 from diffeval.runs import provenance
 from diffeval.runs.directory import RunDirectory, RunState, default_name, matches
-from diffeval.runs.records import Protocol, Provenance, Results
+from diffeval.runs.records import Keep, Protocol, Provenance, Results
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A planned run, and the state that its directory was found in or given."""
+    """A planned run.
+
+    Attributes:
+        checkpoint: what is measured.
+        settings: as the user gave them.
+        plan: how it is sampled.
+        protocol: what defines the numbers.
+        run: the directory, locked.
+        state: that the directory was found in, or given.
+        warned: warnings that the reporter held before this run, which are not this run's.
+    """
 
     checkpoint: Checkpoint
     settings: Settings
@@ -28,6 +38,7 @@ class Job:
     protocol: Protocol
     run: RunDirectory
     state: RunState
+    warned: int
 
 
 def open_job(
@@ -61,13 +72,14 @@ def open_job(
         if found is None:
             run.clear()
             run.save_state(wanted)
-            return Job(checkpoint, settings, plan, protocol, run, wanted)
+            return Job(checkpoint, settings, plan, protocol, run, wanted, len(reporter.warnings))
         reason = matches(found, wanted)
         if reason is not None:
             raise DiffevalError(f"run: {run.path} {reason}; give --fresh to replace it, or another --out")
         if settings.batch not in (None, found.batch):
             reporter.note(f"this run was begun with a batch of {found.batch} and keeps it")
-        return Job(checkpoint, settings, dataclasses.replace(plan, batch=found.batch), protocol, run, found)
+        kept = dataclasses.replace(plan, batch=found.batch)
+        return Job(checkpoint, settings, kept, protocol, run, found, len(reporter.warnings))
     except BaseException:
         run.release()
         raise
@@ -88,20 +100,26 @@ def holding(run: RunDirectory) -> Iterator[None]:
         run.release()
 
 
-def finished(job: Job, counts: Sequence[int], metrics: Sequence[str]) -> Results | None:
+def finished(job: Job, counts: Sequence[int], metrics: Sequence[str], keep: Keep) -> Results | None:
     """The results on disk, if they are of this very question."""
-    results = job.run.results() if job.state.status == "done" else None
+    results = job.run.readable_results() if job.state.status == "done" else None
     if results is None or results.provenance.n != job.settings.n:
         return None
-    logged = {score.n for score in results.scores}
-    asked = str(results.choices.get("metrics")) == ",".join(metrics)
-    return results if logged == set(counts) and asked else None
+    asked = {"metrics": ",".join(metrics), "keep": keep}
+    return results if {score.n for score in results.scores} == set(counts) and results.choices == asked else None
+
+
+def holds_more(job: Job) -> int | None:
+    """The number of images of the results that the run holds, if it is larger than what is asked for now."""
+    held = job.run.readable_results()
+    return held.provenance.n if held is not None and held.provenance.n > job.settings.n else None
 
 
 def warnings_of(job: Job, reporter: Reporter) -> tuple[str, ...]:
     """What a reader of the run must know: from the checkpoint, from earlier sessions, and said just now."""
-    said = tuple(getattr(reporter, "warnings", ()))
-    return tuple(dict.fromkeys((*job.state.warnings, *said)))
+    state = job.run.state()
+    kept = state.warnings if state is not None else job.state.warnings
+    return tuple(dict.fromkeys((*kept, *reporter.warnings[job.warned :])))
 
 
 def provenance_of(job: Job, batch: int) -> Provenance:

@@ -16,6 +16,8 @@ from diffeval.features.extractor import EXTRACTORS, Extractor, default_extractor
 from diffeval.registry import did_you_mean
 from diffeval.runs.records import Protocol
 
+# A run of a few images is begun with at least this batch, so that it can be extended without crawling.
+LEAST_BATCH = 32
 # Images per chunk file: few files, and little lost when a run is killed.
 CHUNK = 256
 
@@ -97,19 +99,14 @@ def plan_sampling(checkpoint: Checkpoint, settings: Settings) -> SamplingPlan:
         dtype=settings.dtype,
         decode=checkpoint.decode,
     )
-    batch = settings.batch or _even_batch(settings.n, pick_batch(device, checkpoint.shape, branches=_branches(w)))
+    fitting = pick_batch(device, checkpoint.shape, branches=_branches(w))
+    batch = settings.batch or min(fitting, max(LEAST_BATCH, 1 << (settings.n - 1).bit_length()))
     checkpoint.network.to(device)
     return SamplingPlan(generator, batch, batch * max(1, CHUNK // batch))
 
 
 def _branches(w: float | None) -> int:
     return 1 if w in (None, 0.0, 1.0) else 2
-
-
-def _even_batch(n: int, largest: int) -> int:
-    """The batch that splits n into as few, and as equal, parts as ``largest`` allows: the last is hardly padded."""
-    parts = -(-n // largest)
-    return -(-n // parts)
 
 
 def _guidance_scale(checkpoint: Checkpoint, w: float | None) -> float | None:
@@ -129,9 +126,20 @@ def _guidance_scale(checkpoint: Checkpoint, w: float | None) -> float | None:
 def _sampler(checkpoint: Checkpoint, settings: Settings) -> tuple[Sampler, int]:
     sampler = checkpoint.sampler
     if settings.sampler is not None or settings.eta is not None or settings.karras is not None or sampler is None:
-        name = settings.sampler or (sampler.name if sampler is not None and sampler.name != "declared" else "ddim")
+        if settings.sampler is None and sampler is not None and sampler.name == "declared":
+            option = "--eta" if settings.eta is not None else "--karras"
+            raise DiffevalError(
+                f"sampling: {option} would alter the declared sampler, {sampler.scheduler}; name one of ours, too, "
+                f"with --sampler"
+            )
+        name = settings.sampler or (sampler.name if sampler is not None else "ddim")
         chosen = named_sampler(
-            name, checkpoint.schedule, checkpoint.prediction, eta=settings.eta, karras=settings.karras
+            name,
+            checkpoint.schedule,
+            checkpoint.prediction,
+            eta=settings.eta,
+            karras=settings.karras,
+            bounded=checkpoint.value_range == (-1.0, 1.0),
         )
         # The declared number of steps belongs to the declared sampler.
         same = sampler is not None and sampler.name == chosen.name

@@ -12,6 +12,7 @@ class Reporter(Protocol):
     """What long work may say."""
 
     stop_requested: bool
+    warnings: list[str]
 
     def stage(self, name: str, total: int, unit: str, done: int = 0) -> None:
         """A new stage of ``total`` units begins, ``done`` of which exist already from an earlier run."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from diffeval.errors import DiffevalError
+from diffeval.errors import DiffevalError, StoppedError
 from diffeval.metrics.metric import METRICS, Estimate, FeatureSet, refused
 from diffeval.progress import Reporter
 from diffeval.registry import did_you_mean
@@ -22,11 +22,13 @@ class Scoring:
 
     Attributes:
         scores: in the order of metric and count.
+        floor: what held-out real images read, one row per score, with its interval.
         terms: of the largest count, named ``SCORE.TERM``.
     """
 
     scores: tuple[Score, ...]
     terms: Mapping[str, npt.NDArray[np.generic]]
+    floor: tuple[Mapping[str, Param], ...] = ()
 
 
 def check_metrics(names: Sequence[str]) -> None:
@@ -92,36 +94,59 @@ def score_counts(
     reporter.stage("scoring", len(counts) * len(metrics), "scores")
     scores: list[Score] = []
     terms: dict[str, npt.NDArray[np.generic]] = {}
+    floor: list[Mapping[str, Param]] = []
     for name in metrics:
-        nulls = _nulls(name, held_out, reference)
+        real = () if held_out is None else _estimates(name, held_out, reference, True)
+        nulls = _nulls(real, 0 if held_out is None else len(held_out))
+        floor += [_floor_row(estimate, len(held_out)) for estimate in real if held_out is not None]
         for count in counts:
             estimates = _estimates(name, generated.first(count), reference, independent)
             scores += [_score(estimate, count, nulls.get(estimate.name), params) for estimate in estimates]
             if count == counts[-1]:
                 terms |= {f"{one.name}.{term}": array for one in estimates for term, array in one.terms.items()}
             reporter.advance(1)
-    return Scoring(tuple(scores), terms)
+            if reporter.stop_requested:
+                raise StoppedError("scoring: stopped; all images are there, run the same command to continue")
+    return Scoring(tuple(scores), terms, tuple(floor))
 
 
 def _estimates(name: str, generated: FeatureSet, reference: FeatureSet, independent: bool) -> tuple[Estimate, ...]:
     metric = METRICS[name]
     if len(generated) < metric.needs(generated.dim):
         return refused(metric, len(generated), generated.dim)
-    return metric.compute(generated, reference, independent)
+    try:
+        return metric.compute(generated, reference, independent)
+    except (ValueError, ArithmeticError, np.linalg.LinAlgError) as error:
+        reason = f"{type(error).__name__}: {error}"
+        return tuple(Estimate(one, None, higher_is_better=False, params={"error": reason}) for one in metric.scores)
 
 
-def _nulls(name: str, held_out: FeatureSet | None, reference: FeatureSet) -> dict[str, Null]:
-    """What the metric reads for real images; held-out ones are always independent of the reference."""
-    if held_out is None:
-        return {}
+def _nulls(real: Sequence[Estimate], n: int) -> dict[str, Null]:
+    """What stands beside a score: only where another n makes no difference, so that bias is not taken for quality."""
     return {
-        estimate.name: Null(estimate.value, estimate.std_error, len(held_out))
-        for estimate in _estimates(name, held_out, reference, True)
-        if estimate.value is not None
+        estimate.name: Null(estimate.value, estimate.std_error, n)
+        for estimate in real
+        if estimate.value is not None and estimate.comparable_across_n
+    }
+
+
+def _floor_row(estimate: Estimate, n: int) -> Mapping[str, Param]:
+    """Held-out real images are always independent of the reference, so both sides are debiased, and counted."""
+    low, high = estimate.ci95 or (None, None)
+    return {
+        "score": estimate.name,
+        "n": n,
+        "value": estimate.value,
+        "std_error": estimate.std_error,
+        "low": low,
+        "high": high,
     }
 
 
 def _score(estimate: Estimate, n: int, null: Null | None, params: Mapping[str, Param]) -> Score:
+    if estimate.value is not None and not np.isfinite([estimate.value, estimate.std_error or 0.0]).all():
+        reason = f"the result is not finite ({estimate.value}, error {estimate.std_error})"
+        return Score(estimate.name, None, None, None, n, null, estimate.higher_is_better, {**params, "error": reason})
     return Score(
         name=estimate.name,
         value=estimate.value,

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -42,13 +43,15 @@ def test_a_run_holds_what_it_promises(tiny_checkpoint: Path, tmp_path: Path) -> 
     for score in results.scores:
         assert score.value is not None
         assert score.std_error is not None
-        assert score.null is not None
-        assert score.null.n == 500
+        # Plain FID's own bias would pass for quality beside a null at another n.
+        assert (score.null is None) is (score.name == "fid")
         assert {"w", "sampler", "steps", "extractor"} <= set(score.params)
     assert results.score("fid").ci95 is None
     assert results.score("fid_debiased").ci95 is not None
     document = json.loads((tmp_path / "run" / "results.json").read_text())
     assert document["schema"] == "diffeval.results/1"
+    floor = {row["score"]: row for row in results.tables["floor"]}
+    assert floor["fid_debiased"]["n"] == 500
     terms = _terms(results)
     assert terms["fid.influence"].shape == (300,)
     assert terms["fid_debiased.left_out"].shape == (10,)
@@ -333,3 +336,59 @@ def test_unconditional_models_run(unconditional_checkpoint: Path, tmp_path: Path
     results = evaluate(unconditional_checkpoint, settings=FAST, out=tmp_path / "run")
     assert results.protocol.w is None
     assert results.score("fid_debiased").value is not None
+
+
+def test_keep_is_honoured_when_it_changes(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    evaluate(tiny_checkpoint, settings=FAST, out=run, keep="images")
+    assert list(run.glob("images/*.npz"))
+    evaluate(tiny_checkpoint, settings=dataclasses.replace(FAST, n=100), out=run, keep="none")
+    assert list(run.glob("features/*/*.npz")), "a look at fewer images deletes nothing"
+    evaluate(tiny_checkpoint, settings=FAST, out=run, keep="none")
+    assert not list(run.glob("*/*.npz")) + list(run.glob("features/*/*.npz"))
+
+
+def test_damaged_results_are_computed_again(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    whole = evaluate(tiny_checkpoint, settings=FAST, out=tmp_path / "run")
+    for damage in ("", "{", '{"schema": "diffeval.results/1"}'):
+        (tmp_path / "run" / "results.json").write_text(damage)
+        assert _numbers(evaluate(tiny_checkpoint, settings=FAST, out=tmp_path / "run")) == _numbers(whole)
+
+
+def test_fewer_samples_leave_the_record_of_more(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    sample(tiny_checkpoint, settings=FAST, out=tmp_path / "run")
+    sample(tiny_checkpoint, settings=dataclasses.replace(FAST, n=10), out=tmp_path / "run")
+    stored = RunDirectory(tmp_path / "run").results()
+    assert stored is not None
+    assert stored.provenance.n == 300
+
+
+def test_a_metric_that_cannot_be_computed_is_an_error_with_its_reason(
+    tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*words: object) -> None:
+        raise np.linalg.LinAlgError("no convergence")
+
+    monkeypatch.setattr("diffeval.metrics.frechet.frechet_influence", broken)
+    results = evaluate(tiny_checkpoint, settings=FAST, out=tmp_path / "run")
+    assert results.score("fid").value is None
+    assert results.score("fid").error == "LinAlgError: no convergence"
+    assert results.score("kid").value is not None
+
+
+def test_warnings_are_said_once(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "foreign"
+    shutil.copytree(tiny_checkpoint, copy)
+    (copy / "diffeval.json").unlink()
+    for n in (100, 200):
+        settings = dataclasses.replace(FAST, n=n, sampler="ddim")
+        results = evaluate(copy, settings=settings, ref="digits", out=tmp_path / "run")
+    assert len(results.warnings) == len(set(results.warnings)) == 2
+
+
+def test_declared_samplers_are_not_altered_by_an_option(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "foreign"
+    shutil.copytree(tiny_checkpoint, copy)
+    (copy / "diffeval.json").unlink()
+    with pytest.raises(DiffevalError, match="--karras would alter the declared sampler, DDPMScheduler"):
+        evaluate(copy, settings=dataclasses.replace(FAST, karras=True), ref="digits", out=tmp_path / "run")

@@ -1,6 +1,7 @@
 """Loader for a folder in diffusers' layout with a pixel-space ``UNet2DModel``: ``unet/`` and ``scheduler/``."""
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from diffeval.diffusion.prediction import PREDICTION_TYPES, PredictionType
 from diffeval.diffusion.samplers import Sampler, named_sampler
 from diffeval.diffusion.schedule import NoiseSchedule, from_betas, named_schedule
 from diffeval.errors import DiffevalError
+
+UNIT_RANGE = (-1.0, 1.0)
 
 # What defines the model; logs, optimiser state and raw weights beside it do not.
 _DEFINING = (FILE_NAME, "unet/*", "scheduler/*")
@@ -48,9 +51,12 @@ class DiffusersFolder:
         declared = _declared(folder)
         network = _read_network(folder / "unet")
         size = network.config.sample_size
+        if size is None:
+            raise DiffevalError(f"checkpoint: {folder}/unet/config.json has no sample_size; add the image size to it")
         height, width = (size, size) if isinstance(size, int) else size
         classes, null_class, assumptions = _classes(network, card)
         sampler, steps = _sampler(card, declared)
+        value_range = card.value_range if card else UNIT_RANGE
         return Checkpoint(
             name=folder.resolve().name,
             path=folder,
@@ -61,10 +67,10 @@ class DiffusersFolder:
             schedule=declared.schedule,
             prediction=declared.prediction,
             shape=(network.config.in_channels, height, width),
-            value_range=card.value_range if card else (-1.0, 1.0),
+            value_range=value_range,
             classes=classes,
             null_class=null_class,
-            decode=identity,
+            decode=identity if value_range == UNIT_RANGE else _to_unit_range(value_range),
             sampler=sampler,
             steps=steps,
             reference=card.data if card else None,
@@ -116,6 +122,16 @@ def _denoiser(network: UNet2DModel) -> Denoiser:
     return denoise
 
 
+def _to_unit_range(value_range: tuple[float, float]) -> Callable[[torch.Tensor], torch.Tensor]:
+    """Decoder of a model whose data lay in another range."""
+    low, high = value_range
+
+    def decode(x: torch.Tensor) -> torch.Tensor:
+        return (x - low) / (high - low) * 2.0 - 1.0
+
+    return decode
+
+
 def _declared(folder: Path) -> _Declared:
     path = folder / "scheduler" / "scheduler_config.json"
     if not path.is_file():
@@ -141,13 +157,13 @@ def _schedule(config: dict[str, Any], path: Path) -> NoiseSchedule:
     """The schedule as the configuration describes it, through diffusers' own arithmetic."""
     from diffusers import DDPMScheduler
 
-    if config.get("trained_betas") is not None:
-        return from_betas(config["trained_betas"])
     keys = ("num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "rescale_betas_zero_snr")
     try:
+        if config.get("trained_betas") is not None:
+            return from_betas(config["trained_betas"])
         scheduler = DDPMScheduler(**{key: config[key] for key in keys if key in config})
-    except NotImplementedError as error:
-        raise DiffevalError(f"checkpoint: {path}: unknown beta_schedule {config.get('beta_schedule')!r}") from error
+    except (NotImplementedError, TypeError, ValueError, RuntimeError) as error:
+        raise DiffevalError(f"checkpoint: {path} describes no noise schedule: {str(error)[:120]}") from error
     return from_betas(scheduler.betas.tolist(), str(config.get("beta_schedule", "linear")))
 
 
@@ -161,7 +177,13 @@ def _sampler(card: Card | None, declared: _Declared) -> tuple[Sampler, int]:
             f"checkpoint: {FILE_NAME} says {card.schedule} with {card.prediction}, scheduler/ says "
             f"{declared.schedule.name} with {declared.prediction}; one of the two files was changed"
         )
-    sampler = named_sampler(card.sampler.name, declared.schedule, declared.prediction, eta=card.sampler.eta)
+    sampler = named_sampler(
+        card.sampler.name,
+        declared.schedule,
+        declared.prediction,
+        eta=card.sampler.eta,
+        bounded=card.value_range == UNIT_RANGE,
+    )
     return sampler, card.sampler.steps
 
 

@@ -32,12 +32,23 @@ class ConsoleReporter(SilentReporter):
         self._started = self._spoken = time.monotonic()
         self._bar: Progress | None = None
         self._task: TaskID | None = None
-        for name in STOP_SIGNALS:
+        self.interrupted = False
+        handlers = dict.fromkeys(STOP_SIGNALS, self._stop) | {"SIGINT": self._interrupt}
+        self._before: dict[int, Any] = {}
+        for name, handler in handlers.items():
             if hasattr(signal, name):
-                signal.signal(getattr(signal, name), self._stop)
+                number = getattr(signal, name)
+                self._before[number] = signal.signal(number, handler)
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
         self.stop_requested = True
+
+    def _interrupt(self, number: int, frame: FrameType | None) -> None:
+        """The first Ctrl-C waits for a place where nothing is torn; the second does not wait."""
+        if self.stop_requested:
+            raise KeyboardInterrupt
+        self.stop_requested = self.interrupted = True
+        self._say("stopping at the next safe place; Ctrl-C again stops at once")
 
     def stage(self, name: str, total: int, unit: str, done: int = 0) -> None:
         """Starts a bar, or says on a line what begins."""
@@ -87,6 +98,12 @@ class ConsoleReporter(SilentReporter):
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
+
+    def release(self) -> None:
+        """Gives the signals back to whoever had them."""
+        self.close()
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
 
     def _say(self, text: str) -> None:
         if self._bar is not None:

@@ -19,7 +19,7 @@ def counts(text: str | None, option: str = "--at") -> Sequence[int] | None:
     values = []
     for part in text.split(","):
         cleaned = part.strip().replace("_", "")
-        if not cleaned.isdigit() or int(cleaned) < 1:
+        if not (cleaned.isascii() and cleaned.isdigit()) or int(cleaned) < 1:
             raise DiffevalError(
                 f"{option}: {part.strip()!r} is no count; write whole numbers, e.g. {option} 1000,2500,5000"
             )

@@ -10,7 +10,7 @@ import typer
 
 from diffeval.cli.console import ConsoleReporter
 from diffeval.cli.options import Common
-from diffeval.errors import DiffevalError, ExitCode
+from diffeval.errors import DiffevalError, ExitCode, StoppedError
 from diffeval.runs.document import SCHEMA
 
 
@@ -24,14 +24,20 @@ def reporting(common: Common, again: str = "run the same command to continue") -
         reporter.close()
         if common.verbose:
             traceback.print_exc()
+        stopped_by_hand = isinstance(error, StoppedError) and reporter.interrupted
         _fail(str(error), type(error).__name__, common)
-        raise typer.Exit(int(error.exit_code)) from error
+        raise typer.Exit(int(ExitCode.INTERRUPTED if stopped_by_hand else error.exit_code)) from error
     except KeyboardInterrupt as error:
         reporter.close()
         _fail(f"interrupted; {again}", "Interrupted", common)
         raise typer.Exit(int(ExitCode.INTERRUPTED)) from error
     finally:
-        reporter.close()
+        reporter.release()
+
+
+def document(schema: str, **entries: object) -> None:
+    """Prints the one document of a command that has no results of its own."""
+    print(json.dumps({"schema": schema, **entries}, indent=2, allow_nan=False))
 
 
 def _fail(message: str, kind: str, common: Common) -> None:

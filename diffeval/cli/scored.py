@@ -5,10 +5,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import typer
+
 from diffeval.cli.console import ConsoleReporter
 from diffeval.cli.options import Common, Measuring, Output, Sampling
+from diffeval.cli.running import document
 from diffeval.cli.tables import results_table
-from diffeval.errors import NoEvidenceError
+from diffeval.errors import ExitCode
 from diffeval.report.words import floor_sentence
 from diffeval.runs.document import results_document, to_json
 from diffeval.runs.records import Keep, Results
@@ -43,7 +46,7 @@ def run_and_show(
             weights=measuring.weights,
             out=output.out,
         )
-        print("\n".join(lines))
+        show_plan(lines, common)
         return None
     results = evaluate(
         checkpoint,
@@ -59,15 +62,30 @@ def run_and_show(
     )
     show(results, common)
     if all(score.value is None for score in results.scores):
-        raise NoEvidenceError(f"no score could be computed: {results.scores[0].error}")
+        print(f"error: no score could be computed: {results.scores[0].error}", file=sys.stderr)
+        raise typer.Exit(int(ExitCode.NO_EVIDENCE))
     return results
+
+
+def show_plan(lines: Sequence[str], common: Common) -> None:
+    """Prints what a dry run found."""
+    if common.json:
+        document("diffeval.plan/1", plan=dict(line.split(maxsplit=1) for line in lines))
+    else:
+        print("\n".join(lines))
 
 
 def show(results: Results, common: Common) -> None:
     """Prints the results on stdout, draws the page, and says where both lie."""
     from diffeval.report.page import report
+    from diffeval.runs.directory import RunDirectory
 
-    page = report([Path(results.run)], Path(results.run) / "report.html")
+    stored = RunDirectory(Path(results.run)).results()
+    page, whole = Path(results.run) / "report.html", ""
+    if stored is None or stored.provenance.n == results.provenance.n:
+        report([Path(results.run)], page)
+    else:
+        whole = f"  (of all {stored.provenance.n} images)"
     if common.json:
         sys.stdout.write(to_json(results_document(results)))
         return
@@ -78,7 +96,7 @@ def show(results: Results, common: Common) -> None:
     for warning in results.warnings:
         print(f"warning: {warning}")
     print(f"\nrun   {results.run}  ({size_text(folder_bytes(Path(results.run)))}, {kept_text(results)})")
-    print(f"page  {page}")
+    print(f"page  {page}{whole}")
     print("FID is a hint, not a verdict: look at the grid on the page.")
 
 

@@ -135,6 +135,11 @@ def build_scheduler(sampler: Sampler, schedule: NoiseSchedule, prediction: Predi
     if "trained_betas" not in parameters:
         raise DiffevalError(f"sampler: {sampler.scheduler} takes no beta array; choose one of {', '.join(SAMPLERS)}")
     config = {key: value for key, value in sampler.config.items() if key in parameters}
+    if is_stochastic(sampler) and "generator" not in inspect.signature(kind.step).parameters:
+        raise DiffevalError(
+            f"sampler: {sampler.scheduler} takes no generator, so its noise could not belong to an image; "
+            f"choose one of {', '.join(SAMPLERS)}"
+        )
     if schedule.zero_terminal_snr:
         if "rescale_betas_zero_snr" not in parameters:
             raise DiffevalError(
@@ -143,13 +148,18 @@ def build_scheduler(sampler: Sampler, schedule: NoiseSchedule, prediction: Predi
             )
         config["rescale_betas_zero_snr"] = True
     _check_prediction(sampler, prediction)
-    scheduler = kind(
-        num_train_timesteps=schedule.timesteps,
-        trained_betas=list(schedule.betas),
-        prediction_type=prediction,
-        **config,
-    )
-    gap = float(np.abs(scheduler.alphas_cumprod.numpy() - schedule.alpha_bar).max())
+    try:
+        scheduler = kind(
+            num_train_timesteps=schedule.timesteps,
+            trained_betas=list(schedule.betas),
+            prediction_type=prediction,
+            **config,
+        )
+        built = scheduler.alphas_cumprod.numpy()
+    except (TypeError, ValueError, AttributeError, NotImplementedError) as error:
+        reason = " ".join(str(error).split())[:160]
+        raise DiffevalError(f"sampler: {sampler.scheduler} refuses its configuration: {reason}") from error
+    gap = float(np.abs(built - schedule.alpha_bar).max())
     if gap > ALPHA_BAR_TOLERANCE:
         raise DiffevalError(
             f"sampler: {sampler.name} ({sampler.scheduler}) built a noise schedule that differs from the checkpoint's "
@@ -186,10 +196,24 @@ def _check_prediction(sampler: Sampler, prediction: PredictionType) -> None:
         )
 
 
+# Schedulers whose ``step`` draws no noise as they are called here; every other one is given a generator per image.
+_DETERMINISTIC = {
+    "DPMSolverMultistepScheduler",
+    "DPMSolverSinglestepScheduler",
+    "DEISMultistepScheduler",
+    "EulerDiscreteScheduler",
+    "HeunDiscreteScheduler",
+    "KDPM2DiscreteScheduler",
+    "LMSDiscreteScheduler",
+    "PNDMScheduler",
+    "UniPCMultistepScheduler",
+}
+
+
 def is_stochastic(sampler: Sampler) -> bool:
     """Whether it draws noise at its steps."""
     if sampler.scheduler == "DDIMScheduler":
         return float(sampler.step_options.get("eta", 0.0)) > 0
     if str(sampler.config.get("algorithm_type", "")).startswith("sde"):
         return True
-    return sampler.scheduler in {"DDPMScheduler", "EulerAncestralDiscreteScheduler", "KDPM2AncestralDiscreteScheduler"}
+    return sampler.scheduler not in _DETERMINISTIC

@@ -1,8 +1,7 @@
 """The one sampling loop: noise and labels by index, a diffusers scheduler, guidance, uint8 images out."""
 
-import inspect
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +21,17 @@ from diffeval.errors import DiffevalError
 ROUNDING = "nearest"
 
 DTYPES: dict[str, torch.dtype] = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+
+
+@contextmanager
+def full_precision() -> Iterator[None]:
+    """float32 that is float32: TF32, on by default for convolutions on recent GPUs, is off inside, and put back."""
+    before = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = before
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +82,7 @@ class Generator:
             DiffevalError: if the network's output stops being finite.
         """
         scheduler = build_scheduler(self.sampler, self.schedule, self.prediction, self.steps)
-        options = self._step_options(scheduler, indices)
+        options = self._step_options(indices)
         condition, null = self._conditions(indices)
         x = initial_noise(self.seed, indices, self.shape).to(self.device) * scheduler.init_noise_sigma
         for t in scheduler.timesteps:
@@ -80,10 +90,9 @@ class Generator:
             x = scheduler.step(output, t, x, **options, return_dict=False)[0]
         return self._to_uint8(self.decode(x), indices)
 
-    def _step_options(self, scheduler: Any, indices: range) -> dict[str, Any]:
+    def _step_options(self, indices: range) -> dict[str, Any]:
         options = dict(self.sampler.step_options)
         if is_stochastic(self.sampler):
-            assert "generator" in inspect.signature(scheduler.step).parameters
             options["generator"] = step_generators(self.seed, indices)
         return options
 
@@ -103,7 +112,7 @@ class Generator:
 
     def _autocast(self) -> AbstractContextManager[Any]:
         if self.dtype == "fp32":
-            return nullcontext()
+            return full_precision()
         return torch.autocast(self.device.type, DTYPES[self.dtype])
 
     @staticmethod

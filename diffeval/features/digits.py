@@ -11,6 +11,7 @@ from torch import nn
 from diffeval.builtin import FOLDER
 from diffeval.data.digits import CLASSES
 from diffeval.data.source import Images
+from diffeval.diffusion.sampling import full_precision
 from diffeval.errors import DiffevalError
 from diffeval.features.extractor import EXTRACTORS, Extracted, Extractor
 
@@ -76,8 +77,9 @@ def digits(device: torch.device, weights: Path | None) -> Extractor:
                 f"extractor: digits takes grey 8x8 images, got {'x'.join(map(str, images.shape[1:]))}; "
                 f"choose another --extractor"
             )
-        features = network.features(to_input(images).to(device))
-        return Extracted(features.cpu().numpy(), network.classifier(features).cpu().numpy())
+        with full_precision():
+            features = network.features(to_input(images).to(device))
+            return Extracted(features.cpu().numpy(), network.classifier(features).cpu().numpy())
 
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     return Extractor("digits", f"digits/penultimate/{digest[:16]}", DIM, "none", CLASSES, run)

@@ -45,7 +45,7 @@ def make_reference(source: ImageSource, extractor: Extractor, reporter: Reporter
         try:
             replace_arrays(path, {"features": features})
         except DiffevalError as error:
-            reporter.warn(f"the cache is not used: {error}")
+            reporter.note(f"the cache is not used: {error}")
     return Reference(source.spec, content, features, source.labels)
 
 

@@ -72,6 +72,11 @@ def moments(features: Array) -> Moments:
     return sums(features, features.mean(axis=0)).moments()
 
 
+def moments_of(images: FeatureSet) -> Moments:
+    """Moments of a feature set, computed once for it, and their root with them."""
+    return images.once("moments", lambda: moments(images.features))
+
+
 def frechet_distance(generated: Moments, reference: Moments) -> float:
     """Squared 2-Wasserstein distance between two Gaussians: >= 0 up to rounding, 0 if equal. Units: features squared.
 
@@ -171,7 +176,7 @@ def debiased_frechet(
         other_whole, other_parts = _group_sums(reference.features, other_groups)
         against = [(other_whole - part).moments() for part in other_parts]
     else:
-        against = [moments(reference.features)] * GROUPS
+        against = [moments_of(reference)] * GROUPS
     left_out = np.array(
         [frechet_distance((whole - part).moments(), other) for part, other in zip(parts, against, strict=True)]
     )
@@ -202,7 +207,7 @@ def fid(generated: FeatureSet, reference: FeatureSet, independent: bool) -> tupl
 
     Source: Heusel et al. 2017; bias: Chong and Forsyth 2020; see the functions above for both errors.
     """
-    against = moments(reference.features)
+    against = moments_of(reference)
     plain, influence = frechet_influence(generated.features, moments(generated.features), against)
     n = len(generated)
     std_error = mean_error(influence, generated.labels)
@@ -215,7 +220,13 @@ def fid(generated: FeatureSet, reference: FeatureSet, independent: bool) -> tupl
             plain,
             higher_is_better=False,
             std_error=std_error,
-            params={"std_error_method": "influence function", "biased": biased, "estimated_bias": bias},
+            params={
+                "std_error_method": "influence function",
+                "biased": biased,
+                "estimated_bias": bias,
+                "reference_side": "held fixed",
+            },
+            comparable_across_n=False,
             terms={"influence": influence},
         ),
         Estimate(

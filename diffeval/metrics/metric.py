@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -9,12 +10,17 @@ import numpy.typing as npt
 from diffeval.registry import Registry
 from diffeval.runs.records import Param
 
+Made = TypeVar("Made")
+
 Array = npt.NDArray[np.float64]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class FeatureSet:
     """Features of images of one origin, in a fixed order.
+
+    What a metric derives from them alone (moments, kernel sums) can be kept with ``once``, so that a reference pays
+    for it a single time.
 
     Attributes:
         features: float64 [n, d].
@@ -23,6 +29,14 @@ class FeatureSet:
 
     features: Array
     labels: npt.NDArray[np.int64] | None = None
+    _kept: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
+
+    def once(self, name: str, make: Callable[[], Made]) -> Made:
+        """``make()``, the first time; afterwards what it gave then."""
+        if name not in self._kept:
+            self._kept[name] = make()
+        made: Made = self._kept[name]
+        return made
 
     def __len__(self) -> int:
         return len(self.features)
@@ -48,6 +62,8 @@ class Estimate:
         std_error: see ``Score``.
         ci95: see ``Score``.
         params: the metric's own parameters and marks.
+        comparable_across_n: whether its expectation does not depend on n, so that real images at another n say what
+            it reads where nothing is wrong.
         terms: arrays kept for paired comparison: per-image terms [n], leave-group-out values [G], group numbers [n].
     """
 
@@ -57,6 +73,7 @@ class Estimate:
     std_error: float | None = None
     ci95: tuple[float, float] | None = None
     params: Mapping[str, Param] = field(default_factory=dict)
+    comparable_across_n: bool = True
     terms: Mapping[str, npt.NDArray[np.generic]] = field(default_factory=dict)
 
 

@@ -11,6 +11,7 @@ from diffeval.report.view import Card, Figure, RunView, Table, Tile
 from diffeval.report.words import floor_sentence, interval_text, number, settings_line
 from diffeval.runs.directory import RunDirectory, RunState
 from diffeval.runs.document import plain
+from diffeval.runs.logs import read_log
 from diffeval.runs.records import Results, Score
 
 FIRST_SCORES = ("fid_debiased", "fid", "kid")
@@ -65,7 +66,7 @@ def _evaluation_view(run: RunDirectory, state: RunState, results: Results, index
 
 
 def _training_view(run: RunDirectory, state: RunState, index: int) -> RunView:
-    log, probe = _rows(run.path / "log.jsonl"), _rows(run.path / "probe.jsonl")
+    log, probe = read_log(run.path / "log.jsonl"), read_log(run.path / "probe.jsonl")
     figures: list[Figure] = []
     if log:
         figures += training_curves(log, f"training-{index}")
@@ -132,15 +133,3 @@ def _text(value: Any) -> str:
     if isinstance(value, list):
         return ", ".join(map(_text, value)) or "–"
     return str(value)
-
-
-def _rows(path: Path) -> list[dict[str, Any]]:
-    """Rows of a JSON-lines log, up to one that a kill cut short."""
-    rows: list[dict[str, Any]] = []
-    if path.exists():
-        for line in path.read_text(encoding="utf-8").splitlines():
-            try:
-                rows.append(json.loads(line))
-            except ValueError:
-                break
-    return rows

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from diffeval.export import picture
 from diffeval.report.view import Tile
 
 # Up to this size compression would be mistaken for the model's own artefacts.
@@ -26,14 +27,14 @@ def tiles(images: npt.NDArray[np.uint8], labels: Sequence[int] | None, seed: int
 
 
 def _tile(pixels: npt.NDArray[np.uint8], caption: str) -> Tile:
-    picture = Image.fromarray(pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0))
-    if max(picture.size) <= LOSSLESS_UP_TO:
-        return Tile(_uri(picture, "PNG"), caption, SHOWN_SMALL, True)
-    picture.thumbnail((SHOWN_LARGE, SHOWN_LARGE))
-    return Tile(_uri(picture, "WEBP", quality=75), caption, SHOWN_LARGE, False)
+    image = picture(pixels)
+    if max(image.size) <= LOSSLESS_UP_TO:
+        return Tile(_uri(image, "PNG"), caption, SHOWN_SMALL, True)
+    image.thumbnail((SHOWN_LARGE, SHOWN_LARGE))
+    return Tile(_uri(image, "WEBP", quality=75), caption, SHOWN_LARGE, False)
 
 
-def _uri(picture: Image.Image, form: str, **options: Any) -> str:
+def _uri(image: Image.Image, form: str, **options: Any) -> str:
     buffer = io.BytesIO()
-    picture.save(buffer, format=form, **options)
+    image.save(buffer, format=form, **options)
     return f"data:image/{form.lower()};base64,{base64.b64encode(buffer.getvalue()).decode()}"

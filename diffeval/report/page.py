@@ -45,7 +45,7 @@ def render(views: Sequence[RunView]) -> str:
     return environment.get_template("page.html.j2").render(
         title=", ".join(view.title for view in views),
         version=own_version(),
-        policy=content_security_policy([boot, plotly] if plotly else []),
+        policy=content_security_policy([boot, plotly] if plotly else [boot]),
         runs=views,
         # These three are files of this package and of plotly, not input.
         style=Markup(style),

@@ -35,12 +35,12 @@ def settings_line(results: Results) -> str:
 
 def floor_sentence(results: Results) -> str | None:
     """What real images read, in one sentence; None where that was not measured."""
-    for score in results.scores:
-        if score.name == "fid_debiased" and score.null is not None:
-            null = score.null
-            error = f" ± {number(null.std_error)}" if null.std_error is not None else ""
-            return (
-                f"floor: {null.n} held-out real images against the same reference read {number(null.value)}{error} "
-                f"(debiased on both sides)"
-            )
+    for row in results.tables.get("floor", ()):
+        value, low, high = row["value"], row["low"], row["high"]
+        if row["score"] == "fid_debiased" and isinstance(value, float):
+            interval = ""
+            if isinstance(low, float) and isinstance(high, float):
+                covers = "covers 0" if low <= 0 <= high else "excludes 0: the extractor favours the reference's images"
+                interval = f", 95% interval {interval_text((low, high))}, which {covers}"
+            return f"floor: fid_debiased of {row['n']} held-out real images is {number(value)}{interval}"
     return None

@@ -107,9 +107,9 @@ class RunDirectory:
 
     def clear(self) -> None:
         """Removes what an earlier run left here; files that are not a run's own stay."""
-        for name in ("run.json", "results.json", "terms.npz", "grid.npz", "report.html"):
+        for name in ("run.json", "results.json", "terms.npz", "grid.npz", "report.html", "samples.npz"):
             (self.path / name).unlink(missing_ok=True)
-        for pattern in ("images/*.npz", "features/*/*.npz"):
+        for pattern in ("images/*.npz", "features/*/*.npz", "png/*.png", "png/labels.csv"):
             for path in self.path.glob(pattern):
                 path.unlink()
 
@@ -151,6 +151,19 @@ class RunDirectory:
         if not self.results_path.exists():
             return None
         return dataclasses.replace(read_results(self.results_path), run=str(self.path))
+
+    def readable_results(self) -> Results | None:
+        """Like ``results``, but a damaged document counts as none: it can be computed again."""
+        try:
+            return self.results()
+        except DiffevalError:
+            return None
+
+    def discard(self, *, images: bool, features: bool) -> None:
+        """Removes per-image arrays that are not to be kept."""
+        for pattern, unwanted in (("images/*.npz", images), ("features/*/*.npz", features)):
+            for path in self.path.glob(pattern) if unwanted else ():
+                path.unlink()
 
     def save_results(self, results: Results) -> None:
         """Writes the results document; the folder's own name in it is relative, so that it may be moved."""

@@ -56,17 +56,22 @@ def read_results(path: Path) -> Results:
     if not isinstance(data, dict) or data.get("schema") != SCHEMA:
         got = data.get("schema") if isinstance(data, dict) else type(data).__name__
         raise DiffevalError(f"results: {path} has schema {got!r}, this version reads {SCHEMA!r}; update diffeval")
-    return Results(
-        run=data["run"],
-        protocol=Protocol(**data["protocol"]),
-        provenance=Provenance(**{**data["provenance"], "command": tuple(data["provenance"]["command"])}),
-        scores=tuple(_score(entry) for entry in data["scores"]),
-        checks=tuple(CheckResult(**entry) for entry in data["checks"]),
-        tables={name: tuple(rows) for name, rows in data["tables"].items()},
-        choices=data["choices"],
-        verdict=data["verdict"],
-        warnings=tuple(data["warnings"]),
-    )
+    try:
+        return Results(
+            run=data["run"],
+            protocol=Protocol(**data["protocol"]),
+            provenance=Provenance(**{**data["provenance"], "command": tuple(data["provenance"]["command"])}),
+            scores=tuple(_score(entry) for entry in data["scores"]),
+            checks=tuple(CheckResult(**entry) for entry in data["checks"]),
+            tables={name: tuple(rows) for name, rows in data["tables"].items()},
+            choices=data["choices"],
+            verdict=data["verdict"],
+            warnings=tuple(data["warnings"]),
+        )
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        raise DiffevalError(
+            f"results: {path} is damaged ({type(error).__name__}: {error}); run its command again with --fresh"
+        ) from error
 
 
 def _score(entry: Mapping[str, Any]) -> Score:

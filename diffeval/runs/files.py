@@ -77,6 +77,15 @@ def require_writable(folder: Path) -> None:
         ) from error
 
 
+def require_writable_above(folder: Path) -> None:
+    """Like ``require_writable``, but makes nothing: looks at the nearest folder that exists.
+
+    Raises:
+        DiffevalError: if that cannot be written, or is no folder.
+    """
+    require_writable(next(parent for parent in (folder, *folder.absolute().parents) if parent.exists()))
+
+
 def _umask() -> int:
     current = os.umask(0)
     os.umask(current)

@@ -82,7 +82,7 @@ class Protocol:
     Attributes:
         task: what is measured, e.g. ``fid`` or ``sample``.
         sampler: name of the sampler, e.g. ``ddim``.
-        sampler_config: its full configuration, without the noise schedule's own array (its hash stands in).
+        sampler_config: its full configuration; the noise schedule itself is the checkpoint's.
         steps: sampling steps.
         w: guidance scale in eps_uncond + w (eps_cond - eps_uncond); None for an unconditional model.
         labels: how condition i is chosen.

@@ -1,9 +1,9 @@
 """What a training run leaves on disk: the checkpoint that ships, and what is needed to go on."""
 
 import io
-import json
+import pickle
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +22,8 @@ def save_checkpoint(
 ) -> None:
     """Writes ``unet/`` (the average, which ships), ``unet_raw/``, ``scheduler/`` and the card.
 
-    Each part is written beside its place and then moved there, so a kill leaves an old or a new part,
-    never half a one.
+    Each part is written beside its place and then moved there. A kill in between leaves parts of two saves, or a part
+    missing; ``--resume`` goes by the state alone and writes them all again.
     """
     for name, part in (("unet", averaged), ("unet_raw", raw), ("scheduler", scheduler)):
         temporary, old = folder / f".{name}.new", folder / f".{name}.old"
@@ -55,31 +55,7 @@ def load_state(folder: Path, device: torch.device) -> dict[str, Any] | None:
         return None
     try:
         state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
-    except (OSError, RuntimeError, ValueError, EOFError, KeyError) as error:
-        raise DiffevalError(f"train: cannot read {path}: {error}; train anew in another --out") from error
+    except (OSError, RuntimeError, ValueError, EOFError, KeyError, pickle.UnpicklingError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise DiffevalError(f"train: cannot read {path}: {reason[:120]}; train anew in another --out") from error
     return state
-
-
-def read_log(path: Path) -> list[dict[str, Any]]:
-    """Rows of a JSON-lines log; a last line that a kill cut short is left out."""
-    if not path.exists():
-        return []
-    rows = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            rows.append(json.loads(line))
-        except ValueError:
-            break
-    return rows
-
-
-def cut_log(path: Path, step: int) -> None:
-    """Drops the rows behind ``step``, which the continued run will write again."""
-    kept = [row for row in read_log(path) if row["step"] <= step]
-    replace_text(path, "".join(json.dumps(row) + "\n" for row in kept))
-
-
-def append_log(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
-    """Adds rows to a JSON-lines log."""
-    with path.open("a", encoding="utf-8") as file:
-        file.writelines(json.dumps(row, allow_nan=False) + "\n" for row in rows)

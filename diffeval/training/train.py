@@ -4,6 +4,7 @@ import copy
 import dataclasses
 import math
 import time
+from collections import deque
 from dataclasses import asdict
 from pathlib import Path
 
@@ -18,16 +19,15 @@ from diffeval.errors import DiffevalError, StoppedError
 from diffeval.progress import Reporter, SilentReporter
 from diffeval.runs import provenance
 from diffeval.runs.directory import RunDirectory, RunState
+from diffeval.runs.logs import append_log, cut_log
 from diffeval.training.batches import Batches
 from diffeval.training.losses import BUCKETS, Objective, gradient_norm, probe, require_finite
 from diffeval.training.recipe import Preset, Recipe, make_network, preset_for
 from diffeval.training.state import (
     LOG,
     PROBE_LOG,
-    append_log,
-    cut_log,
+    STATE,
     load_state,
-    read_log,
     save_checkpoint,
     save_state,
 )
@@ -63,6 +63,7 @@ class Training:
             source, recipe.seed, recipe.batch, recipe.timesteps, recipe.drop_condition, self.conditional
         )
         self.step = 0
+        self.recent_norms: deque[float] = deque(maxlen=50)
 
     def _initialised(self, preset: Preset, classes: int) -> UNet2DModel:
         """Initial weights from the recipe's seed; torch initialises from its global state, which is put back."""
@@ -93,6 +94,7 @@ class Training:
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         norm = gradient_norm(self.network)
+        self.recent_norms.append(norm)
         require_finite(self.step + 1, errors.detach(), batch, self.recipe.timesteps, norm, self._recent)
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.clip)
         self.optimiser.step()
@@ -101,12 +103,9 @@ class Training:
         return {"step": self.step, "loss": float(loss.detach()), "gradient_norm": norm, "lr": rate}
 
     def _recent(self) -> str:
-        norms = [row["gradient_norm"] for row in read_log(self.out / LOG)[-50:]]
-        return (
-            f"gradient norms reached {max(norms):.3g} in the last steps"
-            if norms
-            else f"learning rate {self.recipe.lr:g}"
-        )
+        finite = [norm for norm in self.recent_norms if math.isfinite(norm)]
+        reached = f"gradient norms reached {max(finite):.3g} just before" if finite else "from the first step on"
+        return f"{reached}, learning rate {self.recipe.lr:g}"
 
     def probe(self) -> dict[str, object]:
         """Loss and gradient norm by timestep bucket on the fixed probe batch."""
@@ -124,6 +123,7 @@ class Training:
             {
                 "step": self.step,
                 "recipe": asdict(self.recipe),
+                "version": provenance.own_version(),
                 "data_hash": self.source.content_hash(),
                 "network": self.network.state_dict(),
                 "average": [parameter.clone() for parameter in self.average.shadow_params],
@@ -141,6 +141,9 @@ class Training:
         state = load_state(self.out, self.device)
         if state is None:
             raise DiffevalError(f"train: {self.out} holds no state to resume; leave --resume out")
+        if state.get("version") != provenance.own_version():
+            made, now = state.get("version"), provenance.own_version()
+            raise DiffevalError(f"train: {self.out} was made by diffeval {made}, this is {now}; train anew elsewhere")
         reason = self.recipe.differs_from(Recipe(**state["recipe"]))
         if reason is None and state["data_hash"] != self.source.content_hash():
             reason = "the images are others"
@@ -201,16 +204,15 @@ def train(
     run = RunDirectory(out)
     run.lock()
     try:
-        if not resume and (out / LOG).exists():
-            raise DiffevalError(
-                f"train: {out} holds a training run already; give --resume to continue it, or another --out"
-            )
+        _check_folder(run, resume)
         training = Training(source, recipe, out, pick_device(device))
         if resume:
             training.restore()
         for name in (LOG, PROBE_LOG):
-            cut_log(out / name, training.step)
-        run.save_state(_state(source, recipe, "running"))
+            cut_log(out / name, training.step if resume else -1)
+        before = run.state() if resume else None
+        seconds = before.seconds if before is not None else {}
+        run.save_state(dataclasses.replace(_state(source, recipe, "running"), seconds=seconds))
         _loop(training, run, save_every, reporter)
         run.update(status="done", warnings=tuple(getattr(reporter, "warnings", ())))
     except (StoppedError, KeyboardInterrupt):
@@ -222,6 +224,26 @@ def train(
     finally:
         run.release()
     return run
+
+
+# What only a training run or a checkpoint has; a folder that holds any of it is not overwritten.
+_TAKEN = ("unet", "unet_raw", "scheduler", "diffeval.json", "run.json", STATE)
+
+
+def _check_folder(run: RunDirectory, resume: bool) -> None:
+    """Refuses a folder that holds something else, or nothing to resume."""
+    held = [name for name in _TAKEN if (run.path / name).exists()]
+    state = run.state()
+    if resume and (state is None or state.task != "train" or STATE not in held):
+        raise DiffevalError(f"train: {run.path} holds no training run to resume; leave --resume out")
+    if not resume and STATE in held:
+        raise DiffevalError(
+            f"train: {run.path} holds a training run already; give --resume to continue it, or another --out"
+        )
+    # A training that ended before its first save leaves a run.json and a log, and nothing worth keeping.
+    unsaved = held == ["run.json"] and state is not None and state.task == "train"
+    if not resume and held and not unsaved:
+        raise DiffevalError(f"train: {run.path} holds {', '.join(held)} already; give another --out")
 
 
 def _state(source: ImageSource, recipe: Recipe, status: str) -> RunState:
@@ -246,10 +268,15 @@ def _mark(run: RunDirectory, status: str) -> None:
 
 
 def _loop(training: Training, run: RunDirectory, save_every: int, reporter: Reporter) -> None:
-    """Steps until the recipe's end. Stopping, also by Ctrl-C, saves first."""
+    """Steps until the recipe's end, or until asked to stop between two steps; whatever ends it, the log has it.
+
+    A Ctrl-C that no handler turned into a request may strike in the middle of a step. What is in memory is then not
+    trusted; the run falls back to its last save.
+    """
     recipe, out = training.recipe, training.out
     reporter.stage("training", recipe.steps, "steps", training.step)
-    started, rows = time.monotonic(), []
+    started = time.monotonic()
+    rows: list[dict[str, float | int]] = []
     if training.step == 0:
         append_log(out / PROBE_LOG, [training.probe()])
     try:
@@ -260,16 +287,14 @@ def _loop(training: Training, run: RunDirectory, save_every: int, reporter: Repo
                 append_log(out / PROBE_LOG, [training.probe()])
             if training.step % save_every == 0:
                 append_log(out / LOG, rows)
-                rows = []
+                rows.clear()
                 training.save()
-    except KeyboardInterrupt:
-        append_log(out / LOG, rows)
         training.save()
-        raise
-    append_log(out / LOG, rows)
-    training.save()
-    state = run.state()
-    if state is not None:
-        run.update(seconds={"training": state.seconds.get("training", 0.0) + time.monotonic() - started})
+    finally:
+        append_log(out / LOG, rows)
+        state = run.state()
+        if state is not None:
+            seconds = state.seconds.get("training", 0.0) + time.monotonic() - started
+            run.update(seconds={**state.seconds, "training": seconds})
     if training.step < recipe.steps:
         raise StoppedError(f"train: stopped at step {training.step} of {recipe.steps}; add --resume to continue")

@@ -3,8 +3,10 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -30,7 +32,7 @@ def test_fid_prints_a_table_and_leaves_a_page(tiny_checkpoint: Path) -> None:
     assert done.exit_code == 0, done.output
     assert "fid_debiased" in done.stdout
     assert "n=200 · w=1 · ddim, 2 steps · seed 0 · extractor digits · reference digits@train" in done.stdout
-    assert "floor: 500 held-out real images" in done.stdout
+    assert "floor: fid_debiased of 500 held-out real images is" in done.stdout
     assert "FID is a hint, not a verdict" in done.stdout
     assert len(list(Path("runs").glob("tiny-*-fid-s0-*/report.html"))) == 1
     assert "[sampling] 200 images" in done.stderr
@@ -115,7 +117,21 @@ def test_environment_and_config_file_and_their_order(tiny_checkpoint: Path, tmp_
     config.write_text("stepz = 2\n")
     done = _run(*words)
     assert done.exit_code == 2
-    assert "did you mean 'steps'" in " ".join(done.stderr.replace("│", " ").split())
+    assert done.stderr.startswith(
+        f"error: --config: {config}: no command has an option 'stepz'; did you mean 'steps'?"
+    )
+    for text, message in (
+        ("[fidd]\nn = 1\n", "there is no command 'fidd'; did you mean 'fid'?"),
+        ("fid = 5\n", "fid is a command; write its options in a table, [fid]"),
+        ("[fid]\nlr = 5\n", "fid has no option 'lr'"),
+        ("n = \n", "cannot read"),
+    ):
+        config.write_text(text)
+        done = _run(*words)
+        assert (done.exit_code, len(done.stderr.strip().splitlines())) == (2, 1)
+        assert message in done.stderr
+    config.write_text("lr = 0.1\nn = 180\n")
+    assert "images      180" in _run(*words).stdout, "an option of another command is passed over"
 
 
 def test_dry_run_writes_nothing(tiny_checkpoint: Path, tmp_path: Path) -> None:
@@ -123,6 +139,8 @@ def test_dry_run_writes_nothing(tiny_checkpoint: Path, tmp_path: Path) -> None:
     assert done.exit_code == 0
     assert "scores      fid, kid at n = 200" in done.stdout
     assert not (tmp_path / "runs").exists()
+    plan = json.loads(_run("fid", str(tiny_checkpoint), "--n", "200", "--dry-run", "--json", *FAST).stdout)["plan"]
+    assert plan["images"].startswith("200")
 
 
 def test_sample_writes_png_and_npz(tiny_checkpoint: Path, tmp_path: Path) -> None:
@@ -139,6 +157,35 @@ def test_sample_writes_png_and_npz(tiny_checkpoint: Path, tmp_path: Path) -> Non
     assert np.array_equal(np.asarray(Image.open(files[5])), arrays["arr_0"][5, :, :, 0])
     labels = (tmp_path / "drawn" / "png" / "labels.csv").read_text().splitlines()[1:]
     assert [int(line.split(",")[1]) for line in labels] == arrays["arr_1"].tolist()
+
+
+def test_fresh_samples_replace_every_picture(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    words = ("sample", str(tiny_checkpoint), "--out", "drawn", *FAST)
+    _run(*words, "--n", "12")
+    before = [path.read_bytes() for path in sorted((tmp_path / "drawn" / "png").glob("*.png"))]
+    assert _run(*words, "--n", "8", "--seed", "1", "--fresh").exit_code == 0
+    after = [path.read_bytes() for path in sorted((tmp_path / "drawn" / "png").glob("*.png"))]
+    assert len(after) == 8
+    assert not set(before) & set(after)
+
+
+@pytest.mark.parametrize("command", ["fid", "train"])
+def test_ctrl_c_stops_at_a_safe_place_with_130(command: str, tiny_checkpoint: Path, tmp_path: Path) -> None:
+    words = [sys.executable, "-m", "diffeval", command, "--device", "cpu", "--out", "run", "--batch", "50"]
+    words += (
+        [str(tiny_checkpoint), "--n", "50000", "--steps", "5"] if command == "fid" else ["digits", "--steps", "5000"]
+    )
+    process = subprocess.Popen(words, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    assert process.stderr is not None
+    for line in process.stderr:
+        if line.startswith(("[sampling]", "[training]")):
+            break
+    time.sleep(2)
+    process.send_signal(signal.SIGINT)
+    errors = process.stderr.read()
+    assert process.wait(timeout=60) == 130
+    assert "to continue" in errors.strip().splitlines()[-1]
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["status"] == "stopped"
 
 
 def test_train_then_fid_then_report(tmp_path: Path) -> None:

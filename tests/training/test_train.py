@@ -1,6 +1,7 @@
 import json
 import math
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +13,13 @@ from diffeval.checkpoints.checkpoint import load
 from diffeval.data.source import open_source
 from diffeval.diffusion.prediction import training_target
 from diffeval.errors import DiffevalError, StoppedError
+from diffeval.evaluate import evaluate
+from diffeval.plan import Settings
 from diffeval.progress import SilentReporter
+from diffeval.runs.logs import read_log
 from diffeval.training.batches import Batches
 from diffeval.training.losses import BUCKETS
 from diffeval.training.recipe import PRESETS, Recipe, make_network, preset_for
-from diffeval.training.state import read_log
 from diffeval.training.train import Training, train
 
 SMALL = Recipe(steps=12, batch=16, warmup=3)
@@ -169,7 +172,7 @@ def test_resume_refuses_another_recipe_and_a_run_is_not_overwritten(tiny_checkpo
             device="cpu",
             resume=True,
         )
-    with pytest.raises(DiffevalError, match="holds no state to resume"):
+    with pytest.raises(DiffevalError, match="holds no training run to resume"):
         train(source, SMALL, tmp_path / "empty", device="cpu", resume=True)
 
 
@@ -201,3 +204,41 @@ def test_sizes_without_a_preset() -> None:
 def test_bf16_autocast_trains(tmp_path: Path) -> None:
     train(open_source("digits"), Recipe(steps=2, batch=8, dtype="bf16"), tmp_path / "run", device="cpu")
     assert all(math.isfinite(loss) for loss in _losses(tmp_path / "run"))
+
+
+def test_nothing_that_lies_there_is_overwritten(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    source = open_source("digits")
+    shutil.copytree(tiny_checkpoint / "unet", tmp_path / "foreign" / "unet")
+    with pytest.raises(DiffevalError, match="holds unet already; give another --out"):
+        train(source, SMALL, tmp_path / "foreign", device="cpu")
+    evaluate(tiny_checkpoint, settings=Settings(n=80, steps=2, device="cpu"), out=tmp_path / "run")
+    with pytest.raises(DiffevalError, match=r"holds run\.json already"):
+        train(source, SMALL, tmp_path / "run", device="cpu")
+    with pytest.raises(DiffevalError, match="holds no training run to resume"):
+        train(source, SMALL, tmp_path / "run", device="cpu", resume=True)
+
+
+def test_a_run_that_failed_before_its_first_save_starts_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr("diffeval.training.train.require_finite", _raise_at(3))
+        with pytest.raises(DiffevalError, match="planted"):
+            train(open_source("digits"), SMALL, tmp_path / "run", device="cpu")
+    assert len(_losses(tmp_path / "run")) == 2, "the steps before the failure are in the log"
+    train(open_source("digits"), SMALL, tmp_path / "run", device="cpu")
+    assert len(_losses(tmp_path / "run")) == 12
+
+
+def _raise_at(step: int):  # type: ignore[no-untyped-def]
+    def check(at: int, *rest: object) -> None:
+        if at == step:
+            raise DiffevalError("planted")
+
+    return check
+
+
+def test_a_damaged_state_is_one_line(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(tiny_checkpoint, copy)
+    (copy / "state.pt").write_bytes(b"garbage")
+    with pytest.raises(DiffevalError, match=r"cannot read .*state\.pt: [^\n]*; train anew"):
+        train(open_source("digits"), Recipe(steps=4, batch=16, warmup=1), copy, device="cpu", resume=True)

@@ -1,13 +1,11 @@
 """``diffeval doctor``."""
 
-import json
-import sys
 from dataclasses import asdict
 
 import typer
 
 from diffeval.cli.options import Common, with_options
-from diffeval.cli.running import reporting
+from diffeval.cli.running import document, reporting
 from diffeval.errors import ExitCode
 
 
@@ -22,10 +20,7 @@ def doctor(common: Common) -> None:
 
         findings = examine()
         if common.json:
-            sys.stdout.write(
-                json.dumps({"schema": "diffeval.doctor/1", "findings": [asdict(one) for one in findings]}, indent=2)
-                + "\n"
-            )
+            document("diffeval.doctor/1", findings=[asdict(one) for one in findings])
         else:
             for one in findings:
                 print(f"{one.status:<4}  {one.name:<11}  {one.found}")

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from diffeval.cli.options import Common, with_options
-from diffeval.cli.running import reporting
+from diffeval.cli.running import document, reporting
 
 
 @with_options
@@ -25,7 +25,10 @@ def report(
         from diffeval.report.page import report as write
 
         page = write(runs, out)
-        print(f"{page}  ({size_text(page.stat().st_size)})")
+        if common.json:
+            document("diffeval.report/1", page=str(page), bytes=page.stat().st_size)
+        else:
+            print(f"{page}  ({size_text(page.stat().st_size)})")
 
 
 def add(app: typer.Typer) -> None:

@@ -1,15 +1,14 @@
 """``diffeval sample``."""
 
 import dataclasses
-import json
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from diffeval.cli.options import OUTPUT, Common, Output, Sampling, with_options
-from diffeval.cli.running import reporting
+from diffeval.cli.running import document, reporting
+from diffeval.cli.scored import show_plan
 from diffeval.errors import DiffevalError
 
 FORMATS = ("png", "npz")
@@ -45,16 +44,14 @@ def sample(
 
         settings = Settings(n=n, **dataclasses.asdict(sampling))
         if output.dry_run:
-            print("\n".join(describe(checkpoint, settings=settings, out=output.out, task="sample")))
+            show_plan(describe(checkpoint, settings=settings, out=output.out, task="sample"), common)
             return
         run, harvest = draw(checkpoint, settings=settings, out=output.out, fresh=output.fresh, reporter=reporter)
         assert harvest.images is not None, "sampling keeps images"
         write = write_png if form == "png" else write_npz
         target = write(run.path, harvest.images, n)
         if common.json:
-            sys.stdout.write(
-                json.dumps({"schema": "diffeval.sample/1", "run": str(run.path), "images": str(target), "n": n}) + "\n"
-            )
+            document("diffeval.sample/1", run=str(run.path), images=str(target), n=n)
         else:
             print(f"{n} images in {_relative(target)}\nrun   {run.path}")
 

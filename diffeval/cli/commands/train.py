@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from diffeval.cli.options import Common, with_options
-from diffeval.cli.running import reporting
+from diffeval.cli.running import document, reporting
 
 MODEL, LEARNING = "Model", "Optimisation"
 
@@ -86,7 +86,10 @@ def train(
             open_source(data), recipe, out, device=device, save_every=save_every, resume=resume, reporter=reporter
         )
         page = report([run.path], run.path / "report.html")
-        print(f"checkpoint  {out}\npage        {page}\nnext        diffeval fid {out} --n 5000")
+        if common.json:
+            document("diffeval.train/1", checkpoint=str(out), page=str(page))
+        else:
+            print(f"checkpoint  {out}\npage        {page}\nnext        diffeval fid {out} --n 5000")
 
 
 def add(app: typer.Typer) -> None:
