@@ -5,12 +5,12 @@ import signal
 import sys
 import time
 from types import FrameType
-from typing import Any
-
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from typing import TYPE_CHECKING, Any
 
 from diffeval.progress import SilentReporter
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
 
 PLAIN_EVERY_SECONDS = 10.0
 STOP_SIGNALS = ("SIGTERM", "SIGUSR1")
@@ -112,7 +112,11 @@ class ConsoleReporter(SilentReporter):
             print(text, file=sys.stderr, flush=True)
 
 
-def _bar() -> Progress:
+def _bar() -> "Progress":
+    # Only a terminal needs rich, and --help should not wait for it.
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
     columns: list[Any] = [
         TextColumn("{task.description:>9}"),
         BarColumn(),
