@@ -169,6 +169,7 @@ def probe_heatmaps(probe: Sequence[Row], identifier: str) -> list[Figure]:
         )
         figure_layout = layout("optimiser step", "timestep (0% is clean)")
         figure_layout["margin"]["l"] = 110
+        figure_layout["yaxis"]["type"] = "category"
         columns = ("timesteps", f"at step {steps[0]}", f"at step {steps[-1]}")
         figures.append(
             Figure(f"{identifier}-by-t-{key}", title, sentence, embedded([trace], figure_layout), columns, rows, 340)

@@ -43,7 +43,7 @@ def _evaluation_view(run: RunDirectory, state: RunState, results: Results, index
     figure = fid_against_n(results, f"fid-{index}")
     floor = floor_sentence(results)
     return RunView(
-        title=f"{results.provenance.checkpoint}: {results.protocol.task}",
+        title=f"{results.provenance.checkpoint}: {results.protocol.task}{_guidance(results)}",
         settings=settings_line(results),
         status=state.status,
         seed=results.provenance.seed,
@@ -85,6 +85,10 @@ def _training_view(run: RunDirectory, state: RunState, index: int) -> RunView:
         tables=(Table("Checkpoint", "What diffeval.json says of it.", _facts(facts)),) if facts else (),
         warnings=state.warnings,
     )
+
+
+def _guidance(results: Results) -> str:
+    return "" if results.protocol.w is None else f" at w={results.protocol.w:g}"
 
 
 def _card(results: Results, name: str) -> Card:
