@@ -168,7 +168,7 @@ def probe_heatmaps(probe: Sequence[Row], identifier: str) -> list[Figure]:
             (names[bucket], *(number(values[bucket][index]) for index in (0, -1))) for bucket in range(buckets)
         )
         figure_layout = layout("optimiser step", "timestep (0% is clean)")
-        figure_layout["margin"]["l"] = 110
+        figure_layout["margin"]["l"] = 150
         figure_layout["yaxis"]["type"] = "category"
         columns = ("timesteps", f"at step {steps[0]}", f"at step {steps[-1]}")
         figures.append(
