@@ -5,6 +5,8 @@ here imports torch before it is used.
 """
 
 import importlib
+import sys
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from diffeval.errors import DiffevalError
@@ -29,11 +31,30 @@ _WHERE = {
 }
 
 
-def __getattr__(name: str) -> Any:
-    if name == "__version__":
+class _Package(ModuleType):
+    """This package, with the functions of the command line as attributes.
+
+    Some share their name with the module or folder that holds them (``evaluate``, ``report``). Importing one of those
+    would put the module in the function's place; as properties of the class the functions keep theirs.
+    """
+
+    @property
+    def __version__(self) -> str:
         from diffeval.runs.provenance import own_version
 
         return own_version()
-    if name not in _WHERE:
-        raise AttributeError(f"module 'diffeval' has no attribute {name!r}")
-    return getattr(importlib.import_module(_WHERE[name]), name)
+
+
+def _function(name: str) -> property:
+    def find(package: ModuleType) -> Any:
+        return getattr(importlib.import_module(_WHERE[name]), name)
+
+    def keep(package: ModuleType, submodule: Any) -> None:
+        """What the import system sets after importing a submodule of this name; it stays in ``sys.modules``."""
+
+    return property(find, keep)
+
+
+for _name in _WHERE:
+    setattr(_Package, _name, _function(_name))
+sys.modules[__name__].__class__ = _Package
