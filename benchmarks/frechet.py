@@ -3,9 +3,9 @@
     pip install -e '.[bench]' && python benchmarks/frechet.py [--dims 64,256,1024,2048] [--repeats 3]
 
 Timed is the step from two sets of moments to the distance, which is what the peers' functions do. Ours is timed cold
-(the reference's root is computed) and warm (it is there, as for every further sample count or checkpoint). pytorch-fid
-and clean-fid call ``scipy.linalg.sqrtm(..., disp=False)``; where the installed SciPy no longer knows that argument
-they cannot run, and the table says so. All values must agree to 1e-6 relative, or the script fails.
+(the reference's factor is computed) and warm (it is there, as for every further sample count or checkpoint).
+pytorch-fid and clean-fid call ``scipy.linalg.sqrtm(..., disp=False)``; where the installed SciPy no longer knows that
+argument they cannot run, and the table says so. All values must agree to 1e-6 relative, or the script fails.
 """
 
 import argparse
@@ -25,7 +25,7 @@ Distance = Callable[[Moments, Moments], float]
 
 
 def ours_cold(one: Moments, other: Moments) -> float:
-    """With the reference's root computed anew."""
+    """With the reference's factor computed anew."""
     return frechet_distance(one, dataclasses.replace(other))
 
 
@@ -70,7 +70,7 @@ def features(n: int, d: int, seed: int) -> np.ndarray:
 def measure(d: int, repeats: int) -> list[dict[str, object]]:
     """One row per contestant at dimension ``d``, with medians over interleaved repeats."""
     one, other = (moments(features(3 * d, d, seed)) for seed in (0, 1))
-    assert other.root.shape == (d, d)
+    assert other.factor.shape == (d, d)
     seconds: dict[str, list[float]] = {name: [] for name in CONTESTANTS}
     values: dict[str, float] = {}
     failed: dict[str, str] = {}

@@ -1,20 +1,29 @@
 """The wiring: a checkpoint and settings become a run."""
 
+import dataclasses
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from diffeval.checkpoints.checkpoint import Checkpoint, load
-from diffeval.data.source import ImageSource
 from diffeval.diffusion.batching import device_name
-from diffeval.features.extractor import Extractor, extract_all
-from diffeval.features.reference import held_out_source, make_reference
+from diffeval.features.extractor import Extractor
 from diffeval.harvest import Harvest, open_harvest, reap, timed
-from diffeval.job import Job, finished, holding, holds_more, open_job, provenance_of, warnings_of
-from diffeval.metrics.metric import FeatureSet
+from diffeval.job import (
+    Job,
+    beginning,
+    finished,
+    holding,
+    holds_more,
+    open_job,
+    provenance_of,
+    warnings_of,
+    with_images,
+)
+from diffeval.metrics.metric import METRICS, FeatureSet
 from diffeval.plan import (
     Settings,
     plan_extractor,
@@ -22,11 +31,13 @@ from diffeval.plan import (
     plan_sampling,
     sampling_protocol,
 )
+from diffeval.precision import make_target, next_count
 from diffeval.progress import Reporter, SilentReporter
+from diffeval.real import RealImages, real_images
 from diffeval.runs.directory import RunDirectory, default_name
 from diffeval.runs.files import require_writable_above
-from diffeval.runs.records import Keep, Results
-from diffeval.scoring import Scoring, check_metrics, log_counts, score_counts
+from diffeval.runs.records import Keep, Param, Results
+from diffeval.scoring import Choices, Scoring, check_metrics, first_estimate, log_counts, score_counts
 
 
 def evaluate(
@@ -35,6 +46,8 @@ def evaluate(
     metrics: Sequence[str] = ("fid", "kid"),
     settings: Settings | None = None,
     at: Sequence[int] | None = None,
+    precision: float | None = None,
+    max_n: int | None = None,
     ref: str | None = None,
     extractor: str | None = None,
     weights: Path | None = None,
@@ -53,6 +66,9 @@ def evaluate(
         metrics: names of metrics; the first decides how many images are needed.
         settings: how to sample; by default 5,000 images as the checkpoint declares.
         at: sample counts to log; by default the usual ones up to n.
+        precision: go on from ``settings.n`` images until the first metric's 95% interval is no wider than plus or
+            minus this share of its value; whether that was reached, the score's ``params["precision"]`` says.
+        max_n: the most images that ``precision`` may take; by default 50,000.
         ref: the reference; by default the data that the checkpoint was trained on.
         extractor: name of an extractor; by default the one that the data calls for.
         weights: file with the extractor's weights.
@@ -68,17 +84,29 @@ def evaluate(
     """
     reporter = reporter or SilentReporter()
     settings = settings or Settings(n=5000)
+    target = make_target(precision, max_n, settings.n)
     check_metrics(metrics)
     if isinstance(checkpoint, str | Path):
         checkpoint = load(checkpoint)
     plan = plan_sampling(checkpoint, settings)
     source = plan_reference(checkpoint, ref)
     used = plan_extractor(source, extractor, weights, plan.generator.device)
-    counts = log_counts(settings.n, at, used.dim, metrics)
+    if target is not None:
+        least = min(METRICS[metrics[0]].needs(used.dim), target.max_n)
+        settings = dataclasses.replace(settings, n=max(settings.n, least))
+
+    def counts(n: int) -> tuple[int, ...]:
+        """Until the precision is reached, only the counts that were reached can be logged."""
+        return log_counts(n, at, used.dim, metrics, bounded=target is None)
+
+    counts(settings.n)
     protocol = sampling_protocol(task, plan.generator, extractor=used, reference=source)
     job = open_job(checkpoint, settings, plan, protocol, out, fresh, reporter)
     with holding(job.run):
-        found = finished(job, counts, metrics, keep)
+        if target is not None:
+            job = beginning(job, target)
+        choices = Choices(tuple(metrics), keep, target)
+        found = finished(job, counts(job.settings.n), choices.recorded())
         if found is not None:
             reporter.note(
                 f"{job.run.path} is finished; its results are shown, nothing was computed (--fresh recomputes)"
@@ -86,7 +114,16 @@ def evaluate(
             return found
         harvest = open_harvest(job.run, job.state.chunk, used, keep_images=keep == "images")
         _sample(job, harvest, used, reporter)
-        return _score_and_save(job, harvest, used, source, counts, metrics, keep, reporter)
+        real = real_images(job.checkpoint, source, used, reporter)
+        while target is not None:
+            estimate = first_estimate(metrics[0], _generated(job, harvest), real)
+            more = next_count(target, estimate, job.settings.n, job.state.chunk)
+            if more is None:
+                break
+            reporter.note(f"{job.settings.n} images do not give ±{100 * target.precision:g}%; going on to {more}")
+            job = with_images(job, more)
+            _sample(job, harvest, used, reporter)
+        return _score_and_save(job, harvest, real, counts(job.settings.n), choices, reporter)
 
 
 def sample(
@@ -124,35 +161,24 @@ def _sample(job: Job, harvest: Harvest, extractor: Extractor | None, reporter: R
         timed(job.run, "sampling", started)
 
 
+def _generated(job: Job, harvest: Harvest) -> FeatureSet:
+    """Features and labels of the run's images."""
+    assert harvest.features is not None, "an evaluation extracts features"
+    features = harvest.features.gather("features", job.settings.n).astype(np.float64)
+    return FeatureSet(features, job.plan.generator.labels(range(job.settings.n)))
+
+
 def _score_and_save(
     job: Job,
     harvest: Harvest,
-    extractor: Extractor,
-    source: ImageSource,
+    real: RealImages,
     counts: Sequence[int],
-    metrics: Sequence[str],
-    keep: Keep,
+    choices: Choices,
     reporter: Reporter,
 ) -> Results:
     started = time.monotonic()
-    assert harvest.features is not None, "an evaluation extracts features"
-    labels = job.plan.generator.labels(range(job.settings.n))
-    features = harvest.features.gather("features", job.settings.n).astype(np.float64)
-    reference = make_reference(source, extractor, reporter)
-    held_out = held_out_source(source)
-    held_out_set = None
-    if held_out is not None:
-        held_out_set = FeatureSet(extract_all(extractor, held_out).features.astype(np.float64), held_out.labels)
-    scoring = score_counts(
-        FeatureSet(features, labels),
-        FeatureSet(reference.features.astype(np.float64), reference.labels),
-        counts,
-        metrics,
-        independent=_independent(job.checkpoint, source),
-        held_out=held_out_set,
-        params=_params(job, extractor),
-        reporter=reporter,
-    )
+    generated = _generated(job, harvest)
+    scoring = score_counts(generated, real, counts, choices, params=_params(job, real), reporter=reporter)
     timed(job.run, "scoring", started)
     state = job.run.state()
     assert state is not None, "the run was opened"
@@ -161,11 +187,11 @@ def _score_and_save(
         protocol=job.protocol,
         provenance=provenance_of(job, state.batch),
         scores=scoring.scores,
-        tables={"floor": scoring.floor} if scoring.floor else {},
-        choices={"metrics": ",".join(metrics), "keep": keep},
-        warnings=tuple(dict.fromkeys((*warnings_of(job, reporter), *_origin_warning(job.checkpoint, source)))),
+        tables=scoring.tables,
+        choices=choices.recorded(),
+        warnings=tuple(dict.fromkeys((*warnings_of(job, reporter), *real.warnings, *scoring.warnings))),
     )
-    _save(job, results, scoring, keep, labels, reporter)
+    _save(job, results, scoring, choices.keep, generated.labels, reporter)
     return results
 
 
@@ -174,7 +200,7 @@ def _save(
     results: Results,
     scoring: Scoring,
     keep: Keep,
-    labels: Any,
+    labels: npt.NDArray[np.int64] | None,
     reporter: Reporter,
 ) -> None:
     """Writes the results, unless the run holds those of more images: these stay the run's own."""
@@ -190,32 +216,15 @@ def _save(
     job.run.update(status="done", n=job.settings.n, warnings=results.warnings)
 
 
-def _params(job: Job, extractor: Extractor) -> dict[str, Any]:
+def _params(job: Job, real: RealImages) -> Mapping[str, Param]:
     generator = job.plan.generator
     return {
         "w": generator.w,
         "sampler": generator.sampler.name,
         "steps": generator.steps,
-        "extractor": extractor.name,
-        "reference": job.protocol.reference,
+        "extractor": real.extractor,
+        "reference": real.spec,
     }
-
-
-def _independent(checkpoint: Checkpoint, source: ImageSource) -> bool:
-    """Whether the reference is known to be no part of what the checkpoint was trained on."""
-    if checkpoint.reference is None:
-        return False
-    trained_name, _, trained_split = checkpoint.reference.partition("@")
-    name, _, split = source.spec.partition("@")
-    return name == trained_name and {trained_split, split} in ({"train", "heldout"}, {"train", "test"})
-
-
-def _origin_warning(checkpoint: Checkpoint, source: ImageSource) -> tuple[str, ...]:
-    if checkpoint.reference is None:
-        return (f"it is unknown whether {checkpoint.name} was trained on {source.spec}; the reference is held fixed",)
-    if checkpoint.reference == source.spec and checkpoint.reference_hash not in (None, source.content_hash()):
-        return (f"{source.spec} is not the data that {checkpoint.name} was trained on: its hash differs",)
-    return ()
 
 
 def describe(
@@ -229,8 +238,11 @@ def describe(
     out: Path | None = None,
     task: str = "fid",
     metrics: Sequence[str] = ("fid", "kid"),
+    precision: float | None = None,
+    max_n: int | None = None,
 ) -> list[str]:
     """What ``evaluate`` or ``sample`` would do, in lines; everything is checked, nothing is sampled or written."""
+    target = make_target(precision, max_n, settings.n)
     loaded = load(checkpoint)
     plan = plan_sampling(loaded, settings)
     generator = plan.generator
@@ -240,7 +252,7 @@ def describe(
     else:
         source = plan_reference(loaded, ref)
         used = plan_extractor(source, extractor, weights, generator.device)
-        counts = log_counts(settings.n, at, used.dim, metrics)
+        counts = log_counts(settings.n, at, used.dim, metrics, bounded=target is None)
         protocol = sampling_protocol(task, generator, extractor=used, reference=source)
     run = RunDirectory(out or Path("runs") / default_name(loaded.name, loaded.sha256, task, settings.seed, protocol))
     state = run.state()
@@ -251,6 +263,8 @@ def describe(
         f"sampler     {generator.sampler.name} {generator.sampler.recorded()}, {generator.steps} steps",
         f"device      {device_name(generator.device)}, {generator.dtype}, batches of {plan.batch}",
     ]
+    if target is not None:
+        lines.append(f"precision   until ±{100 * target.precision:g}%, at most {target.max_n} images")
     if counts:
         lines += [
             f"reference   {protocol.reference} ({len(source)} images)",

@@ -1,7 +1,7 @@
 """A planned run and its directory: found or made, held while it is worked on, and left in a true state."""
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,10 +12,11 @@ from diffeval.checkpoints.checkpoint import Checkpoint
 from diffeval.diffusion.batching import device_name
 from diffeval.errors import DiffevalError, StoppedError
 from diffeval.plan import SamplingPlan, Settings
+from diffeval.precision import Target
 from diffeval.progress import Reporter
 from diffeval.runs import provenance
 from diffeval.runs.directory import RunDirectory, RunState, default_name, matches
-from diffeval.runs.records import Keep, Protocol, Provenance, Results
+from diffeval.runs.records import Param, Protocol, Provenance, Results
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,13 +101,23 @@ def holding(run: RunDirectory) -> Iterator[None]:
         run.release()
 
 
-def finished(job: Job, counts: Sequence[int], metrics: Sequence[str], keep: Keep) -> Results | None:
+def with_images(job: Job, n: int) -> Job:
+    """The same job with another number of images."""
+    return dataclasses.replace(job, settings=dataclasses.replace(job.settings, n=n))
+
+
+def beginning(job: Job, target: Target) -> Job:
+    """The job from as many images on as the run has results of, where a precision is wanted."""
+    held = job.run.readable_results() if job.state.status == "done" else None
+    return job if held is None else with_images(job, min(max(job.settings.n, held.provenance.n), target.max_n))
+
+
+def finished(job: Job, counts: Sequence[int], choices: Mapping[str, Param]) -> Results | None:
     """The results on disk, if they are of this very question."""
     results = job.run.readable_results() if job.state.status == "done" else None
     if results is None or results.provenance.n != job.settings.n:
         return None
-    asked = {"metrics": ",".join(metrics), "keep": keep}
-    return results if {score.n for score in results.scores} == set(counts) and results.choices == asked else None
+    return results if {score.n for score in results.scores} == set(counts) and results.choices == choices else None
 
 
 def holds_more(job: Job) -> int | None:

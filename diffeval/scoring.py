@@ -1,19 +1,23 @@
 """From features to scores: every metric at every logged count, with what real images read beside it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
 from diffeval.errors import DiffevalError, StoppedError
 from diffeval.metrics.metric import METRICS, Estimate, FeatureSet, refused
+from diffeval.precision import QUOTED, Target, reached
 from diffeval.progress import Reporter
+from diffeval.real import RealImages
 from diffeval.registry import did_you_mean
-from diffeval.runs.records import Null, Param, Score
+from diffeval.runs.records import Keep, Null, Param, Score
 
 # Counts that are logged where the user names none, up to n, and n itself.
 COUNTS = (250, 500, 1000, 2500, 5000, 10000, 25000, 50000, 100000)
+# Rows of the table of images that raise FID most.
+WORST = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,13 +26,37 @@ class Scoring:
 
     Attributes:
         scores: in the order of metric and count.
-        floor: what held-out real images read, one row per score, with its interval.
+        tables: ``floor``, what held-out real images read, one row per score; ``raises_fid``, the images that do most.
         terms: of the largest count, named ``SCORE.TERM``.
+        warnings: of the largest count.
     """
 
     scores: tuple[Score, ...]
     terms: Mapping[str, npt.NDArray[np.generic]]
-    floor: tuple[Mapping[str, Param], ...] = ()
+    tables: Mapping[str, tuple[Mapping[str, Param], ...]] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """What the user wanted of a run beyond its protocol; recorded with it.
+
+    Attributes:
+        metrics: names.
+        keep: what stays on disk.
+        target: the precision to reach, or None.
+    """
+
+    metrics: tuple[str, ...]
+    keep: Keep
+    target: Target | None
+
+    def recorded(self) -> Mapping[str, Param]:
+        """As the results hold it."""
+        chosen: dict[str, Param] = {"metrics": ",".join(self.metrics), "keep": self.keep}
+        if self.target is not None:
+            chosen |= {"precision": self.target.precision, "max_n": self.target.max_n}
+        return chosen
 
 
 def check_metrics(names: Sequence[str]) -> None:
@@ -38,7 +66,9 @@ def check_metrics(names: Sequence[str]) -> None:
             raise DiffevalError(f"unknown metric {name!r};{did_you_mean(name, METRICS)}")
 
 
-def log_counts(n: int, at: Sequence[int] | None, dim: int, metrics: Sequence[str]) -> tuple[int, ...]:
+def log_counts(
+    n: int, at: Sequence[int] | None, dim: int, metrics: Sequence[str], *, bounded: bool = True
+) -> tuple[int, ...]:
     """The sample counts at which scores are logged.
 
     Args:
@@ -46,6 +76,7 @@ def log_counts(n: int, at: Sequence[int] | None, dim: int, metrics: Sequence[str
         at: counts that the user asks for, or None for the default ones.
         dim: of the features.
         metrics: that will be computed.
+        bounded: whether a count above n is an error; otherwise it is left out, and n itself is logged.
 
     Raises:
         DiffevalError: if a count lies outside 1 to n, or no count suffices for the first metric.
@@ -54,11 +85,13 @@ def log_counts(n: int, at: Sequence[int] | None, dim: int, metrics: Sequence[str
     needed = METRICS[first].needs(dim)
     if at is None:
         counts = sorted({count for count in (*COUNTS, n) if needed <= count <= n})
-    else:
+    elif bounded:
         counts = sorted(set(at))
         wrong = [count for count in counts if not 1 <= count <= n]
         if wrong:
             raise DiffevalError(f"{first}: --at {wrong[0]} is not between 1 and the {n} images; raise --n")
+    else:
+        counts = sorted({count for count in (*at, n) if count <= n})
     if not counts or counts[-1] < needed:
         most = counts[-1] if counts else n
         raise DiffevalError(
@@ -68,14 +101,24 @@ def log_counts(n: int, at: Sequence[int] | None, dim: int, metrics: Sequence[str
     return tuple(counts)
 
 
+def first_estimate(metric: str, generated: FeatureSet, real: RealImages) -> Estimate:
+    """The estimate of a metric that can tell how many images a precision needs.
+
+    Raises:
+        DiffevalError: if none of its scores can.
+    """
+    for estimate in _estimates(metric, generated, real.reference, real.independent):
+        if estimate.needed is not None:
+            return estimate
+    raise DiffevalError(f"{metric}: cannot tell how many images a precision needs; leave --precision out")
+
+
 def score_counts(
     generated: FeatureSet,
-    reference: FeatureSet,
+    real: RealImages,
     counts: Sequence[int],
-    metrics: Sequence[str],
+    choices: Choices,
     *,
-    independent: bool,
-    held_out: FeatureSet | None,
     params: Mapping[str, Param],
     reporter: Reporter,
 ) -> Scoring:
@@ -83,31 +126,63 @@ def score_counts(
 
     Args:
         generated: all images of the run.
-        reference: the reference.
+        real: what they are measured against; the scores of its held-out images become the null.
         counts: ascending.
-        metrics: names.
-        independent: see ``Metric.compute``.
-        held_out: real images of the reference's population that are not in it; their scores become the null.
+        choices: the metrics, and the precision that n* is quoted for.
         params: recorded with every score: w, sampler, steps, extractor.
         reporter: told of the progress.
     """
-    reporter.stage("scoring", len(counts) * len(metrics), "scores")
+    reporter.stage("scoring", len(counts) * len(choices.metrics), "scores")
     scores: list[Score] = []
     terms: dict[str, npt.NDArray[np.generic]] = {}
     floor: list[Mapping[str, Param]] = []
-    for name in metrics:
-        real = () if held_out is None else _estimates(name, held_out, reference, True)
-        nulls = _nulls(real, 0 if held_out is None else len(held_out))
-        floor += [_floor_row(estimate, len(held_out)) for estimate in real if held_out is not None]
+    warnings: list[str] = []
+    for name in choices.metrics:
+        held_out = real.held_out
+        read = () if held_out is None else _estimates(name, held_out, real.reference, True)
+        nulls = _nulls(read, 0 if held_out is None else len(held_out))
+        floor += [_floor_row(estimate, len(held_out)) for estimate in read if held_out is not None]
         for count in counts:
-            estimates = _estimates(name, generated.first(count), reference, independent)
-            scores += [_score(estimate, count, nulls.get(estimate.name), params) for estimate in estimates]
+            estimates = _estimates(name, generated.first(count), real.reference, real.independent)
+            for estimate in estimates:
+                told = {**params, **_advice(estimate, choices.target.precision if choices.target else QUOTED)}
+                scores.append(_score(estimate, count, nulls.get(estimate.name), told))
             if count == counts[-1]:
                 terms |= {f"{one.name}.{term}": array for one in estimates for term, array in one.terms.items()}
+                warnings += [said for estimate in estimates for said in estimate.warnings]
             reporter.advance(1)
             if reporter.stop_requested:
                 raise StoppedError("scoring: stopped; all images are there, run the same command to continue")
-    return Scoring(tuple(scores), terms, tuple(floor))
+    tables = {"floor": tuple(floor), "raises_fid": _worst(terms.get("fid.influence"), generated)}
+    return Scoring(tuple(scores), terms, {name: rows for name, rows in tables.items() if rows}, tuple(warnings))
+
+
+def _worst(influence: npt.NDArray[np.generic] | None, generated: FeatureSet) -> tuple[Mapping[str, Param], ...]:
+    """The images that raise FID most, worst first; any of them can be sampled again from the seed and its index."""
+    if influence is None:
+        return ()
+    order = np.argsort(influence, kind="stable")[::-1][:WORST]
+    labels = generated.labels
+    return tuple(
+        {
+            "index": int(index),
+            "label": None if labels is None else int(labels[index]),
+            # What leaving it out takes from the plain value, to first order.
+            "influence": float(influence[index]) / len(influence),
+        }
+        for index in order
+    )
+
+
+def _advice(estimate: Estimate, precision: float) -> Mapping[str, Param]:
+    """How precisely a score is known, and n*, the images that a precision needs."""
+    if estimate.needed is None:
+        return {}
+    return {
+        "precision": reached(estimate),
+        "n_star": estimate.needed(precision),
+        "n_star_precision": precision,
+    }
 
 
 def _estimates(name: str, generated: FeatureSet, reference: FeatureSet, independent: bool) -> tuple[Estimate, ...]:

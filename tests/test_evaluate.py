@@ -13,10 +13,23 @@ from diffeval.diffusion.sampling import Generator
 from diffeval.errors import DiffevalError
 from diffeval.evaluate import evaluate, sample
 from diffeval.plan import Settings
+from diffeval.progress import SilentReporter
+from diffeval.report.words import missed_sentence
 from diffeval.runs.directory import RunDirectory
 from diffeval.runs.records import Results
 
 FAST = Settings(n=300, steps=2, device="cpu", batch=50)
+
+
+class _Listener(SilentReporter):
+    """Keeps what was noted."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.notes: list[str] = []
+
+    def note(self, message: str) -> None:
+        self.notes.append(message)
 
 
 def _numbers(results: Results) -> list[object]:
@@ -48,7 +61,10 @@ def test_a_run_holds_what_it_promises(tiny_checkpoint: Path, tmp_path: Path) -> 
     assert floor["fid_debiased"]["n"] == 500
     terms = _terms(results)
     assert terms["fid.influence"].shape == (300,)
-    assert terms["fid_debiased.left_out"].shape == (10,)
+    assert terms["fid_debiased.pseudo"].shape == (30,)
+    worst = results.tables["raises_fid"]
+    assert worst[0]["index"] == int(terms["fid.influence"].argmax())
+    assert worst[0]["influence"] >= worst[-1]["influence"]  # type: ignore[operator]
     assert terms["kid.term"].shape == (300,)
     grid = np.load(tmp_path / "run" / "grid.npz")
     assert grid["images"].shape == (64, 1, 8, 8)
@@ -233,7 +249,7 @@ def test_a_metric_that_cannot_be_computed_is_an_error_with_its_reason(
     def broken(*words: object) -> None:
         raise np.linalg.LinAlgError("no convergence")
 
-    monkeypatch.setattr("diffeval.metrics.frechet.frechet_influence", broken)
+    monkeypatch.setattr("diffeval.metrics.fid.debiased_frechet", broken)
     results = evaluate(tiny_checkpoint, settings=FAST, out=tmp_path / "run")
     assert results.score("fid").value is None
     assert results.score("fid").error == "LinAlgError: no convergence"
@@ -256,3 +272,28 @@ def test_declared_samplers_are_not_altered_by_an_option(tiny_checkpoint: Path, t
     (copy / "diffeval.json").unlink()
     with pytest.raises(DiffevalError, match="--karras would alter the declared sampler, DDPMScheduler"):
         evaluate(copy, settings=dataclasses.replace(FAST, karras=True), ref="digits", out=tmp_path / "run")
+
+
+def test_goes_on_until_the_precision_is_reached(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    run, settings = tmp_path / "run", dataclasses.replace(FAST, n=100)
+    wide = evaluate(tiny_checkpoint, settings=settings, out=run).score("fid_debiased")
+    wanted = float(wide.params["precision"]) / 2  # type: ignore[arg-type]
+    results = evaluate(tiny_checkpoint, settings=settings, precision=wanted, out=run)
+    last = results.score("fid_debiased")
+    assert last.n > 100
+    assert last.ci95 is not None
+    assert last.value is not None
+    assert (last.ci95[1] - last.ci95[0]) / 2 <= wanted * last.value
+    assert last.params["n_star_precision"] == wanted
+    # The same call finds it finished.
+    reporter = _Listener()
+    assert evaluate(tiny_checkpoint, settings=settings, precision=wanted, out=run, reporter=reporter) == results
+    assert any("is finished" in said for said in reporter.notes)
+
+
+def test_ends_at_the_most_images_where_the_precision_is_out_of_reach(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    settings = dataclasses.replace(FAST, n=100)
+    results = evaluate(tiny_checkpoint, settings=settings, precision=1e-4, max_n=300, out=tmp_path / "run")
+    assert results.provenance.n == 300
+    assert missed_sentence(results) is not None
+    assert "±0.01% was wanted; --max-n" in str(missed_sentence(results))

@@ -22,7 +22,7 @@ ROWS = (
     ("features",),
     ("metrics",),
     ("training",),
-    ("plan", "job", "harvest", "scoring", "export"),
+    ("plan", "job", "harvest", "real", "precision", "scoring", "export"),
     ("evaluate",),
     ("report", "doctor"),
     ("cli", "__main__"),

@@ -12,7 +12,7 @@ from diffeval.cli.options import Common, Measuring, Output, Sampling
 from diffeval.cli.running import document
 from diffeval.cli.tables import results_table
 from diffeval.errors import ExitCode
-from diffeval.report.words import floor_sentence
+from diffeval.report.words import advice_sentence, floor_sentence, missed_sentence
 from diffeval.runs.document import results_document, to_json
 from diffeval.runs.records import Keep, Results
 
@@ -24,6 +24,8 @@ def run_and_show(
     *,
     n: int,
     at: Sequence[int] | None,
+    precision: float | None = None,
+    max_n: int | None = None,
     keep: Keep,
     common: Common,
     sampling: Sampling,
@@ -41,6 +43,8 @@ def run_and_show(
             checkpoint,
             settings=settings,
             at=at,
+            precision=precision,
+            max_n=max_n,
             ref=measuring.ref,
             extractor=measuring.extractor,
             weights=measuring.weights,
@@ -52,6 +56,8 @@ def run_and_show(
         checkpoint,
         settings=settings,
         at=at,
+        precision=precision,
+        max_n=max_n,
         ref=measuring.ref,
         extractor=measuring.extractor,
         weights=measuring.weights,
@@ -64,6 +70,10 @@ def run_and_show(
     if all(score.value is None for score in results.scores):
         print(f"error: no score could be computed: {results.scores[0].error}", file=sys.stderr)
         raise typer.Exit(int(ExitCode.NO_EVIDENCE))
+    missed = missed_sentence(results)
+    if missed is not None:
+        print(f"inconclusive: {missed}", file=sys.stderr)
+        raise typer.Exit(int(ExitCode.INCONCLUSIVE))
     return results
 
 
@@ -91,8 +101,10 @@ def show(results: Results, common: Common) -> None:
         return
     print(results_table(results))
     floor = floor_sentence(results)
-    if floor is not None:
-        print(floor)
+    advice = advice_sentence(results)
+    for said in (floor, advice):
+        if said is not None:
+            print(said)
     for warning in results.warnings:
         print(f"warning: {warning}")
     print(f"\nrun   {results.run}  ({size_text(folder_bytes(Path(results.run)))}, {kept_text(results)})")

@@ -64,7 +64,10 @@ class Estimate:
         params: the metric's own parameters and marks.
         comparable_across_n: whether its expectation does not depend on n, so that real images at another n say what
             it reads where nothing is wrong.
-        terms: arrays kept for paired comparison: per-image terms [n], leave-group-out values [G], group numbers [n].
+        terms: arrays kept for paired comparison: per-image terms [n], pseudo-values by group [G].
+        needed: from a precision, the half-width of the interval relative to the value, to the images that would reach
+            it, or None where no number would; None itself where the metric cannot tell.
+        warnings: what a reader must know of how the number came about.
     """
 
     name: str
@@ -75,6 +78,8 @@ class Estimate:
     params: Mapping[str, Param] = field(default_factory=dict)
     comparable_across_n: bool = True
     terms: Mapping[str, npt.NDArray[np.generic]] = field(default_factory=dict)
+    needed: Callable[[float], int | None] | None = None
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

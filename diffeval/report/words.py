@@ -1,6 +1,6 @@
 """How numbers and settings are written, on the terminal and on the page alike."""
 
-from diffeval.runs.records import Results
+from diffeval.runs.records import Results, Score
 
 
 def number(value: float) -> str:
@@ -44,3 +44,53 @@ def floor_sentence(results: Results) -> str | None:
                 interval = f", 95% interval {interval_text((low, high))}, which {covers}"
             return f"floor: fid_debiased of {row['n']} held-out real images is {number(value)}{interval}"
     return None
+
+
+def advice_sentence(results: Results) -> str | None:
+    """How precisely FID is known, and n*, the images that a wanted precision needs; None without such a score."""
+    score = _advised(results)
+    if score is None:
+        return None
+    wanted, needed, now = (score.params.get(name) for name in ("n_star_precision", "n_star", "precision"))
+    begun = f"n*: {score.name} at n={score.n}"
+    if not isinstance(now, float):
+        return f"{begun} is not told from 0 (its interval covers it), so it has no relative precision"
+    begun += f" is known to ±{percent(now)}"
+    if not isinstance(needed, int):
+        return f"{begun}; no number of images gives ±{percent(wanted)}, because the reference's own error is larger"
+    if needed <= score.n:
+        return f"{begun}; ±{percent(wanted)} needs about {needed} images"
+    return f"{begun}; about {_rounded(needed)} images would give ±{percent(wanted)}"
+
+
+def missed_sentence(results: Results) -> str | None:
+    """Why the wanted precision was not reached; None where it was, or none was wanted."""
+    wanted, most, score = results.choices.get("precision"), results.choices.get("max_n"), _advised(results)
+    if wanted is None:
+        return None
+    now = None if score is None else score.params.get("precision")
+    if isinstance(now, float) and isinstance(wanted, float) and now <= wanted:
+        return None
+    needed = None if score is None else score.params.get("n_star")
+    remedy = ""
+    if isinstance(needed, int) and isinstance(most, int) and needed > most:
+        remedy = f"; --max-n {_rounded(needed)} should do"
+    reached = f"±{percent(now)}" if isinstance(now, float) else "no relative precision"
+    return f"{results.provenance.n} images give {reached}, ±{percent(wanted)} was wanted{remedy}"
+
+
+def percent(share: object) -> str:
+    """A share as per cent, to two digits."""
+    return f"{100 * share:.2g}%" if isinstance(share, float) else str(share)
+
+
+def _advised(results: Results) -> Score | None:
+    """The score at the largest count that can tell how many images a precision needs."""
+    known = [score for score in results.scores if "n_star" in score.params]
+    return max(known, key=lambda score: score.n, default=None)
+
+
+def _rounded(count: int) -> int:
+    """Upwards to two digits: more would claim too much."""
+    unit = int(10 ** max(0, len(str(count)) - 2))
+    return -(-count // unit) * unit

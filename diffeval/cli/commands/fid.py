@@ -9,6 +9,9 @@ from diffeval.cli.parse import counts, keep
 from diffeval.cli.running import reporting
 from diffeval.cli.scored import run_and_show
 
+# Images, where the user names no number; and what --precision begins with.
+DEFAULT, FIRST = 5000, 1000
+
 
 @with_options
 def fid(
@@ -17,9 +20,22 @@ def fid(
     sampling: Sampling,
     measuring: Measuring,
     output: Output,
-    n: Annotated[int | None, typer.Option("--n", help="Images; by default 5000, or the largest of --at.")] = None,
+    n: Annotated[
+        int | None,
+        typer.Option("--n", help="Images; by default 5000, or the largest of --at; with --precision, to begin with."),
+    ] = None,
     at: Annotated[
         str | None, typer.Option("--at", help="Counts to log, e.g. 1000,2500.", rich_help_panel=SCORING)
+    ] = None,
+    precision: Annotated[
+        float | None,
+        typer.Option(
+            help="Go on until the 95% interval is within this share of the value, e.g. 0.05.", rich_help_panel=SCORING
+        ),
+    ] = None,
+    max_n: Annotated[
+        int | None,
+        typer.Option("--max-n", help="The most images for --precision; by default 50000.", rich_help_panel=SCORING),
     ] = None,
 ) -> None:
     """FID at logged sample counts, with its standard error and its bias removed; KID beside it.
@@ -27,13 +43,16 @@ def fid(
     Examples:
     diffeval fid digits --n 10000
     diffeval fid digits --w 3 --at 500,2500 --json
+    diffeval fid digits --precision 0.05 --max-n 20000
     """
     with reporting(common) as reporter:
         logged = counts(at)
         run_and_show(
             checkpoint,
-            n=n if n is not None else max(logged or (5000,)),
+            n=n if n is not None else max(logged or (FIRST if precision is not None else DEFAULT,)),
             at=logged,
+            precision=precision,
+            max_n=max_n,
             keep=keep(measuring.keep),
             common=common,
             sampling=sampling,
