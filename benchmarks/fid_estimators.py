@@ -103,7 +103,7 @@ def one_repeat(cell: Cell, number: int) -> dict[str, float]:
 
     def ours(other: FeatureSet, independent: bool) -> tuple[float, ...]:
         result = debiased_frechet(FeatureSet(features, labels), other, independent)
-        variance, degrees = result.variance, len(result.pseudo[0]) - 1
+        variance, degrees = result.variance, len(result.terms.pseudo[0]) - 1
         return (
             result.value,
             result.plain,

@@ -23,12 +23,12 @@ ROWS = (
     ("metrics",),
     ("training",),
     ("plan", "job", "harvest", "real", "precision", "scoring", "export"),
-    ("evaluate",),
+    ("evaluate", "compare"),
     ("report", "doctor"),
     ("cli", "__main__"),
 )
 ROW_OF = {part: number for number, row in enumerate(ROWS) for part in row}
-WITHOUT_TORCH = ("runs", "report", "errors", "registry", "progress", "cache", "metrics")
+WITHOUT_TORCH = ("runs", "report", "compare", "errors", "registry", "progress", "cache", "metrics")
 
 
 def _files() -> list[Path]:

@@ -12,18 +12,14 @@ and the second-order jackknife two. n_0 is of the order of the dimension, where 
 and at n = 1.25 d the terms that those drop are most of what is left. Where n is so large that they vanish only f is
 used.
 
-The error is the jackknife's, sum of squares of f, less what it counts twice. Its expectation is sigma_1^2 + 2 C where
-the variance is sigma_1^2 + C, C being the part from pairs of images (Efron and Stein 1981); C is estimated from a
-sample of second differences. Near distance 0 sigma_1 vanishes, and the variance is all C.
+The error is that of ``variance``.
 
-Source: Quenouille 1956; Schucany, Gray and Owen 1971 (second order); Efron and Stein 1981. The extrapolation is
-    Aitken's.
+Source: Quenouille 1956; Schucany, Gray and Owen 1971 (second order). The extrapolation is Aitken's.
 """
 
 from dataclasses import dataclass
 from math import ceil, sqrt
 
-import numpy as np
 from scipy.linalg import eigh
 from scipy.stats import t as student
 
@@ -32,32 +28,12 @@ from diffeval.metrics.groups import Groups, leave_out_groups
 from diffeval.metrics.leave_out import Spectrum, first_differences, make_side, removed
 from diffeval.metrics.metric import Array, FeatureSet
 from diffeval.metrics.pairs import Differences, differences, mixed
+from diffeval.metrics.variance import Terms, Variance, jackknife_variance
 
 # From this many images per dimension on, the second order is far below the error, and is not computed.
 SECOND_ORDER_BELOW = 20
 # Directions with less variance than this share of the largest are below rounding.
 LEAST_VARIANCE = 1e-13
-
-
-@dataclass(frozen=True)
-class Variance:
-    """Where the error of a debiased distance comes from.
-
-    Attributes:
-        own: of single generated images; falls as 1 / n.
-        pairs: of pairs of generated images; falls as 1 / n^2.
-        across: of pairs of a generated image and one of the reference; falls as 1 / n.
-        reference: of the reference's images alone; 0 where they are held fixed. More generated images leave it.
-    """
-
-    own: float
-    pairs: float
-    across: float
-    reference: float
-
-    def at(self, ratio: float) -> float:
-        """The variance with ``ratio`` times as many generated images."""
-        return (self.own + self.across) / ratio + self.pairs / ratio**2 + self.reference
 
 
 @dataclass(frozen=True)
@@ -71,8 +47,7 @@ class Debiased:
         first_order: by the first-order jackknife.
         variance: of ``value``, by origin.
         jackknife_variance: without the correction for what the jackknife counts twice.
-        pseudo: pseudo-values by group, [G]: of the generated side, then of the reference's where that is a sample.
-        sampled: some second differences of the generated side, [blocks, m, m], or None where they are not known.
+        terms: what the variance is made from.
         groups: the partition of the generated images.
         influence: of each generated image, [n]: (n - 1) times what leaving it out takes from the plain distance, less
             the mean. A positive one means that the image raises the distance.
@@ -84,8 +59,7 @@ class Debiased:
     first_order: float
     variance: Variance
     jackknife_variance: float
-    pseudo: tuple[Array, ...]
-    sampled: Array | None
+    terms: Terms
     groups: Groups
     influence: Array
 
@@ -97,7 +71,7 @@ class Debiased:
     @property
     def quantile(self) -> float:
         """Of Student's t on G - 1 degrees of freedom, for a 95% interval."""
-        return float(student.ppf(0.975, len(self.pseudo[0]) - 1))
+        return float(student.ppf(0.975, len(self.terms.pseudo[0]) - 1))
 
     @property
     def ci95(self) -> tuple[float, float]:
@@ -176,37 +150,18 @@ def _combine(
     first_order = bias = -sum(slopes) + sum(means)
     if curvature > 0 and any(one.second is not None for one in found):
         bias = 2 * sum(slopes) ** 2 / curvature - sum(means)
-    squares = [
-        (count - 1) / count * float(((one.first - mean) ** 2).sum())
-        for count, mean, one in zip(counts, means, found, strict=True)
-    ]
     pseudo = tuple(
         plain - bias + (count - 1) * (one.first - mean) for count, mean, one in zip(counts, means, found, strict=True)
     )
+    terms = Terms(pseudo, tuple(one.sampled for one in found), None if across is None else across[1])
     return Debiased(
         n=len(influence),
         plain=plain,
         value=plain - bias,
         first_order=plain - first_order,
-        variance=_variance(squares, found, across),
-        jackknife_variance=sum(squares),
-        pseudo=pseudo,
-        sampled=found[0].sampled,
+        variance=terms.variance(),
+        jackknife_variance=sum(jackknife_variance(one) for one in pseudo),
+        terms=terms,
         groups=groups,
         influence=influence,
     )
-
-
-def _variance(squares: list[float], found: list[Differences], across: tuple[float | None, Array] | None) -> Variance:
-    """Each side's jackknife variance counts its own pairs twice, and those across once too often."""
-    pairs = [pairs_variance(len(one.first), one.sampled) for one in found]
-    both = 0.0 if across is None else len(found[0].first) * len(found[1].first) * float(across[1].var())
-    single = [max(0.0, square - 2 * pair - both) for square, pair in zip(squares, pairs, strict=True)]
-    return Variance(own=single[0], pairs=pairs[0], across=both, reference=sum(single[1:]) + sum(pairs[1:]))
-
-
-def pairs_variance(count: int, sampled: Array | None) -> float:
-    """Half of G^2 times the variance of second differences between G groups, from a sample [blocks, m, m] of them."""
-    if sampled is None:
-        return 0.0
-    return 0.5 * count**2 * float(sampled[:, ~np.eye(sampled.shape[1], dtype=bool)].var())

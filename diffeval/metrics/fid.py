@@ -6,7 +6,7 @@ import numpy as np
 
 from diffeval.metrics.debias import Debiased, debiased_frechet
 from diffeval.metrics.groups import LEAST_GROUPS
-from diffeval.metrics.metric import METRICS, Array, Estimate, FeatureSet, Metric
+from diffeval.metrics.metric import METRICS, Estimate, FeatureSet, Metric
 
 # Below so many images, or so many per dimension, the covariance is next to singular, and the value unreliable.
 LEAST, LEAST_PER_DIMENSION = 20, 1.2
@@ -63,21 +63,11 @@ def fid(generated: FeatureSet, reference: FeatureSet, independent: bool) -> tupl
                 "groups": len(found.groups),
                 "reference_side": side,
             },
-            terms=_terms(found),
+            terms=found.terms.arrays(),
             needed=found.needed,
             warnings=_warnings(generated, found),
         ),
     )
-
-
-def _terms(found: Debiased) -> dict[str, Array]:
-    """What a paired comparison needs."""
-    terms = {"pseudo": found.pseudo[0]}
-    if len(found.pseudo) > 1:
-        terms["reference_pseudo"] = found.pseudo[1]
-    if found.sampled is not None:
-        terms["sampled_pairs"] = found.sampled
-    return terms
 
 
 def _warnings(generated: FeatureSet, found: Debiased) -> tuple[str, ...]:
@@ -91,7 +81,7 @@ def _warnings(generated: FeatureSet, found: Debiased) -> tuple[str, ...]:
     if not found.groups.balanced:
         said.append(
             f"fid_debiased: {n} images, needs at least {LEAST_GROUPS} of every class to tell the variance within "
-            f"classes from that between them; blocks are left out instead, so that it is too low, and its error too large"
+            f"classes from that between them; blocks are left out instead, which reads too low with too large an error"
         )
     return tuple(said)
 

@@ -91,7 +91,7 @@ def test_swapped_arguments() -> None:
     found, swapped = debiased_frechet(one, other, True), debiased_frechet(other, one, True)
     assert found.value == pytest.approx(swapped.value, rel=1e-3)
     assert found.std_error == pytest.approx(swapped.std_error, rel=1e-3)
-    np.testing.assert_allclose(found.pseudo[0], swapped.pseudo[1], rtol=1e-2)
+    np.testing.assert_allclose(found.terms.pseudo[0], swapped.terms.pseudo[1], rtol=1e-2)
 
 
 def test_identical_sets_read_zero_plain_and_below_zero_debiased() -> None:

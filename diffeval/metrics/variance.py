@@ -1,0 +1,132 @@
+"""The variance of a debiased distance, and of the difference between two of them, from their jackknife terms.
+
+The jackknife's variance has the expectation sigma_1^2 + 2 C where the variance is sigma_1^2 + C, sigma_1^2 being the
+part from single images and C that from pairs of them (Efron and Stein 1981). C is half of G^2 times the variance of
+second differences, seen in a sample of them. So sigma_1^2 is the jackknife's less 2 C, and not below 0. Near distance
+0 it vanishes, and the variance is all C. Pairs of one image from each side are counted once by each side's jackknife,
+and by the variance once.
+
+The difference of two runs with the same seeds, labels and reference has the differences of their terms for terms: what
+moves both values alike is no part of its error.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import sqrt
+
+import numpy as np
+import numpy.typing as npt
+
+from diffeval.metrics.metric import Array
+
+
+@dataclass(frozen=True, slots=True)
+class Variance:
+    """Where the error of a debiased distance comes from.
+
+    Attributes:
+        own: of single generated images; falls as 1 / n.
+        pairs: of pairs of generated images; falls as 1 / n^2.
+        across: of pairs of a generated image and one of the reference; falls as 1 / n.
+        reference: of the reference's images alone; 0 where they are held fixed. More generated images leave it.
+    """
+
+    own: float
+    pairs: float
+    across: float
+    reference: float
+
+    def at(self, ratio: float) -> float:
+        """The variance with ``ratio`` times as many generated images."""
+        return (self.own + self.across) / ratio + self.pairs / ratio**2 + self.reference
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """Jackknife terms of a debiased distance.
+
+    Attributes:
+        pseudo: pseudo-values by group, [G]: of the generated side, then of the reference's where that is a sample.
+        sampled: some second differences of each side, [blocks, m, m], or None where they are not known.
+        across: some second differences between a group of each side, [blocks, m, m'], or None.
+    """
+
+    pseudo: tuple[Array, ...]
+    sampled: tuple[Array | None, ...]
+    across: Array | None
+
+    def variance(self) -> Variance:
+        """The parts of the variance."""
+        pairs = [pairs_variance(len(one), some) for one, some in zip(self.pseudo, self.sampled, strict=True)]
+        both = 0.0
+        if self.across is not None:
+            both = len(self.pseudo[0]) * len(self.pseudo[1]) * float(self.across.var())
+        single = [
+            max(0.0, jackknife_variance(one) - 2 * pair - both) for one, pair in zip(self.pseudo, pairs, strict=True)
+        ]
+        return Variance(own=single[0], pairs=pairs[0], across=both, reference=sum(single[1:]) + sum(pairs[1:]))
+
+    def __sub__(self, other: "Terms") -> "Terms":
+        """Terms of the difference of two distances from the same groups."""
+        return Terms(
+            tuple(one - two for one, two in zip(self.pseudo, other.pseudo, strict=True)),
+            tuple(
+                None if one is None or two is None else one - two
+                for one, two in zip(self.sampled, other.sampled, strict=True)
+            ),
+            None if self.across is None or other.across is None else self.across - other.across,
+        )
+
+    def arrays(self) -> Mapping[str, npt.NDArray[np.generic]]:
+        """For a file; what is only squared and averaged, in single precision."""
+        named: dict[str, Array | None] = {"across": self.across}
+        for side, pseudo, sampled in zip(("", "reference_"), self.pseudo, self.sampled, strict=False):
+            named |= {f"{side}pseudo": pseudo, f"{side}pairs": sampled}
+        return {
+            name: array if name.endswith("pseudo") else array.astype(np.float32)
+            for name, array in named.items()
+            if array is not None
+        }
+
+
+def terms_from(arrays: Mapping[str, npt.NDArray[np.generic]]) -> Terms:
+    """The terms that ``Terms.arrays`` gave."""
+
+    def read(name: str) -> Array | None:
+        return arrays[name].astype(np.float64) if name in arrays else None
+
+    pseudo = tuple(part for part in (read("pseudo"), read("reference_pseudo")) if part is not None)
+    sampled = tuple(read(name) for name in ("pairs", "reference_pairs")[: len(pseudo)])
+    return Terms(pseudo, sampled, read("across"))
+
+
+def jackknife_variance(pseudo: Array) -> float:
+    """Of the mean of pseudo-values [G]."""
+    return float(pseudo.var(ddof=1)) / len(pseudo)
+
+
+def pairs_variance(count: int, sampled: Array | None) -> float:
+    """Half of G^2 times the variance of second differences between G groups, from a sample [blocks, m, m] of them."""
+    if sampled is None:
+        return 0.0
+    return 0.5 * count**2 * float(sampled[:, ~np.eye(sampled.shape[1], dtype=bool)].var())
+
+
+def paired_error(one: Terms, other: Terms) -> float:
+    """Standard error of the difference of two distances whose images share seeds, labels and reference."""
+    return sqrt((one - other).variance().at(1.0))
+
+
+def unpaired_error(one: Terms, other: Terms) -> float:
+    """Standard error of the difference of two distances from independent images.
+
+    A reference that is a sample is the same for both: what it moves in both alike is no part of the error.
+    """
+    own = 0.0
+    for terms in (one, other):
+        parts = terms.variance()
+        own += parts.own + parts.pairs + parts.across
+    if len(one.pseudo) < 2 or len(other.pseudo) < 2:
+        return sqrt(own)
+    moved = Terms((one.pseudo[1] - other.pseudo[1],), (None,), None).variance()
+    return sqrt(own + moved.own)
