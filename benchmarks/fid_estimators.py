@@ -111,10 +111,12 @@ def one_repeat(cell: Cell, number: int) -> dict[str, float]:
             result.jackknife_variance,
             variance.pairs,
             result.std_error,
+            result.half_width,
+            variance.directions,
             degrees,
         )
 
-    names = (" plain", " first order", " variance", " pairs", " error", " degrees")
+    names = (" plain", " first order", " variance", " pairs", " error", " half", " directions", " degrees")
     if cell.side == "two":
         other, other_labels = law.draw(random, cell.n, 0.0)
         timed("ours", lambda: ours(FeatureSet(other, other_labels), True), *names)

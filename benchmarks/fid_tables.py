@@ -51,8 +51,9 @@ def _quantile(degrees: Array | float) -> Array:
 
 # Half-widths of 95% intervals: the value they are around, and their half-width.
 INTERVALS: dict[str, tuple[str, Interval]] = {
-    "fid_debiased": ("ours", lambda c: (c["ours"], _quantile(c["ours degrees"]) * c["ours error"])),
-    "without the pairs' correction": (
+    "fid_debiased": ("ours", lambda c: (c["ours"], c["ours half"])),
+    "all of the pairs' correction": ("ours", lambda c: (c["ours"], _quantile(c["ours degrees"]) * c["ours error"])),
+    "none of it": (
         "ours",
         lambda c: (c["ours"], _quantile(c["ours degrees"]) * np.sqrt(c["ours variance"])),
     ),

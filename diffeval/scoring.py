@@ -126,7 +126,8 @@ def score_counts(
 
     Args:
         generated: all images of the run.
-        real: what they are measured against; the scores of its held-out images become the null.
+        real: what they are measured against; the scores of its held-out images become the null,
+            where a metric does not bring its own.
         counts: ascending.
         choices: the metrics, and the precision that n* is quoted for.
         params: recorded with every score: w, sampler, steps, extractor.
@@ -146,7 +147,7 @@ def score_counts(
             estimates = _estimates(name, generated.first(count), real.reference, real.independent)
             for estimate in estimates:
                 told = {**params, **_advice(estimate, choices.target.precision if choices.target else QUOTED)}
-                scores.append(_score(estimate, count, nulls.get(estimate.name), told))
+                scores.append(_score(estimate, count, estimate.null or nulls.get(estimate.name), told))
             if count == counts[-1]:
                 terms |= {f"{one.name}.{term}": array for one in estimates for term, array in one.terms.items()}
                 warnings += [said for estimate in estimates for said in estimate.warnings]

@@ -74,10 +74,14 @@ class Debiased:
         return float(student.ppf(0.975, len(self.terms.pseudo[0]) - 1))
 
     @property
+    def half_width(self) -> float:
+        """Of the 95% interval."""
+        return self.quantile * sqrt(self.variance.at(1.0) + self.variance.caution)
+
+    @property
     def ci95(self) -> tuple[float, float]:
         """95% confidence interval."""
-        half = self.quantile * self.std_error
-        return self.value - half, self.value + half
+        return self.value - self.half_width, self.value + self.half_width
 
     def needed(self, precision: float) -> int | None:
         """Images at which the interval's half-width is ``precision`` times the value; None if no number suffices.
@@ -88,7 +92,8 @@ class Debiased:
         if self.ci95[0] <= 0 or wanted <= 0:
             return None
         linear = self.variance.own + self.variance.across
-        ratio = (linear + sqrt(linear**2 + 4 * wanted * self.variance.pairs)) / (2 * wanted)
+        quadratic = self.variance.pairs + self.variance.caution
+        ratio = (linear + sqrt(linear**2 + 4 * wanted * quadratic)) / (2 * wanted)
         return ceil(self.n * ratio)
 
 

@@ -10,6 +10,8 @@ from diffeval.metrics.metric import METRICS, Estimate, FeatureSet, Metric
 
 # Below so many images, or so many per dimension, the covariance is next to singular, and the value unreliable.
 LEAST, LEAST_PER_DIMENSION = 20, 1.2
+# Below so many images per dimension the interval was seen to cover less than it says, on heavy-tailed features.
+COVERS_FROM = 2.5
 # Below this many images plain FID is marked biased, whatever its estimated bias.
 BIASED_BELOW = 5000
 BIASED_SHARE = 0.05
@@ -72,6 +74,11 @@ def fid(generated: FeatureSet, reference: FeatureSet, independent: bool) -> tupl
 
 def _warnings(generated: FeatureSet, found: Debiased) -> tuple[str, ...]:
     n, said = len(generated), []
+    if n < COVERS_FROM * generated.dim:
+        said.append(
+            f"fid_debiased: {n} images are fewer than {COVERS_FROM:g} per dimension ({generated.dim} of them): some "
+            f"bias remains, and the interval can be too narrow; use --n {ceil(COVERS_FROM * generated.dim)} or more"
+        )
     copies = n - len(np.unique(generated.features, axis=0))
     if copies > COPIES_SHARE * n:
         said.append(

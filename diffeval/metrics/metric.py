@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from diffeval.registry import Registry
-from diffeval.runs.records import Param
+from diffeval.runs.records import Null, Param
 
 Made = TypeVar("Made")
 
@@ -68,6 +68,8 @@ class Estimate:
         needed: from a precision, the half-width of the interval relative to the value, to the images that would reach
             it, or None where no number would; None itself where the metric cannot tell.
         warnings: what a reader must know of how the number came about.
+        null: what it reads where nothing is wrong, where the metric can tell by itself; it goes before what held-out
+            real images read.
     """
 
     name: str
@@ -80,6 +82,7 @@ class Estimate:
     terms: Mapping[str, npt.NDArray[np.generic]] = field(default_factory=dict)
     needed: Callable[[float], int | None] | None = None
     warnings: tuple[str, ...] = ()
+    null: Null | None = None
 
 
 @dataclass(frozen=True, slots=True)

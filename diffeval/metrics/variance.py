@@ -6,6 +6,11 @@ second differences, seen in a sample of them. So sigma_1^2 is the jackknife's le
 0 it vanishes, and the variance is all C. Pairs of one image from each side are counted once by each side's jackknife,
 and by the variance once.
 
+That corrects the variance on average. Where few directions carry the pairs' part (a handful of classes at random, for
+one), it is a chi-square of few degrees of freedom, nu = (sum lambda^2)^2 / sum lambda^4 over the eigenvalues of its
+kernel: it is skewed, and the jackknife's variance rises and falls with it. An interval then takes less of the
+correction, the share nu / (nu + 32) of it; at nu = 32 the skewness, (8 / nu)^1/2, is one half.
+
 The difference of two runs with the same seeds, labels and reference has the differences of their terms for terms: what
 moves both values alike is no part of its error.
 """
@@ -19,6 +24,9 @@ import numpy.typing as npt
 
 from diffeval.metrics.metric import Array
 
+# Directions at which half of the correction is taken; and the least fourth moment that a sample can tell from none.
+EVEN, LEAST_FOURTH = 32.0, 1e-4
+
 
 @dataclass(frozen=True, slots=True)
 class Variance:
@@ -29,12 +37,19 @@ class Variance:
         pairs: of pairs of generated images; falls as 1 / n^2.
         across: of pairs of a generated image and one of the reference; falls as 1 / n.
         reference: of the reference's images alone; 0 where they are held fixed. More generated images leave it.
+        directions: nu, how many directions carry ``pairs``.
     """
 
     own: float
     pairs: float
     across: float
     reference: float
+    directions: float
+
+    @property
+    def caution(self) -> float:
+        """What an interval adds to the variance: the part of ``pairs`` that is not certain to be counted twice."""
+        return self.pairs * EVEN / (self.directions + EVEN)
 
     def at(self, ratio: float) -> float:
         """The variance with ``ratio`` times as many generated images."""
@@ -64,7 +79,13 @@ class Terms:
         single = [
             max(0.0, jackknife_variance(one) - 2 * pair - both) for one, pair in zip(self.pseudo, pairs, strict=True)
         ]
-        return Variance(own=single[0], pairs=pairs[0], across=both, reference=sum(single[1:]) + sum(pairs[1:]))
+        return Variance(
+            own=single[0],
+            pairs=pairs[0],
+            across=both,
+            reference=sum(single[1:]) + sum(pairs[1:]),
+            directions=directions(self.sampled[0]),
+        )
 
     def __sub__(self, other: "Terms") -> "Terms":
         """Terms of the difference of two distances from the same groups."""
@@ -110,6 +131,23 @@ def pairs_variance(count: int, sampled: Array | None) -> float:
     if sampled is None:
         return 0.0
     return 0.5 * count**2 * float(sampled[:, ~np.eye(sampled.shape[1], dtype=bool)].var())
+
+
+def directions(sampled: Array | None) -> float:
+    """Nu, from second differences Q [blocks, m, m], less their mean; 0 where they are not known, or m < 4.
+
+    The mean of Q_ij^2 is sum lambda^2, that of Q_ij Q_jk Q_kl Q_li over cycles of four different groups sum lambda^4.
+    """
+    if sampled is None or sampled.shape[1] < 4:
+        return 0.0
+    m = sampled.shape[1]
+    off = ~np.eye(m, dtype=bool)
+    q = (sampled - sampled[:, off].mean()) * off
+    squares = (q**2).sum(axis=2)
+    cycles = ((q @ q) ** 2).sum(axis=(1, 2)) - 2 * (squares**2).sum(axis=1) + (q**4).sum(axis=(1, 2))
+    second = float(squares.mean()) / (m - 1)
+    fourth = float(cycles.mean()) / (m * (m - 1) * (m - 2) * (m - 3))
+    return second**2 / max(fourth, LEAST_FOURTH * second**2) if second > 0 else 0.0
 
 
 def paired_error(one: Terms, other: Terms) -> float:

@@ -8,7 +8,7 @@ from typing import Any
 from markupsafe import Markup
 
 from diffeval.report.view import Figure
-from diffeval.report.words import interval_text, number
+from diffeval.report.words import advice_sentence, interval_text, number
 from diffeval.runs.records import Results, Score
 
 # Okabe and Ito's palette, which colour-blind readers can tell apart; every series also has its own dash or marker.
@@ -67,6 +67,9 @@ def fid_against_n(results: Results, identifier: str) -> Figure | None:
         f"plain fid {number(plain[-1].value or 0.0)}. "
         "Plain fid falls with n because its bias does; the debiased value should not."
     )
+    advice = advice_sentence(results)
+    if advice is not None:
+        sentence += f" {advice[0].upper()}{advice[1:]}."
     rows = tuple(
         (
             score.name,

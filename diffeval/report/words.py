@@ -59,7 +59,7 @@ def advice_sentence(results: Results) -> str | None:
     if not isinstance(needed, int):
         return f"{begun}; no number of images gives ±{percent(wanted)}, because the reference's own error is larger"
     if needed <= score.n:
-        return f"{begun}; ±{percent(wanted)} needs about {needed} images"
+        return f"{begun}; ±{percent(wanted)} needs about {_rounded(needed)} images"
     return f"{begun}; about {_rounded(needed)} images would give ±{percent(wanted)}"
 
 

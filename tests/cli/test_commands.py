@@ -38,6 +38,21 @@ def test_fid_prints_a_table_and_leaves_a_page(tiny_checkpoint: Path) -> None:
     assert "[sampling] 200 images" in done.stderr
 
 
+def test_precision_is_reached_or_the_exit_code_says_not(tiny_checkpoint: Path) -> None:
+    words = ("fid", str(tiny_checkpoint), "--n", "200", *FAST)
+    done = _run(*words, "--precision", "0.5")
+    assert done.exit_code == 0, done.output
+    assert "n*: fid_debiased at n=200 is known to ±" in done.stdout
+    short = _run(*words, "--precision", "0.001", "--max-n", "300", "--json")
+    assert short.exit_code == 4
+    assert "inconclusive: 300 images give ±" in short.stderr
+    assert "±0.1% was wanted; --max-n" in short.stderr
+    choices = json.loads(short.stdout)["choices"]
+    assert (choices["precision"], choices["max_n"]) == (0.001, 300)
+    plan = _run(*words, "--precision", "0.02", "--dry-run")
+    assert "until ±2%, at most 50000 images" in plan.stdout
+
+
 def test_json_is_one_document_on_stdout(tiny_checkpoint: Path) -> None:
     done = _run("fid", str(tiny_checkpoint), "--n", "200", "--json", *FAST)
     assert done.exit_code == 0
@@ -56,6 +71,9 @@ def test_json_is_one_document_on_stdout(tiny_checkpoint: Path) -> None:
         (("fid", "."), "is a folder without unet/config.json (it holds: nothing)"),
         (("fid", "digits", "--n", "10"), "error: fid: 10 images, needs at least 77"),
         (("fid", "digits", "--sampler", "dimm"), "unknown sampler 'dimm'; did you mean 'ddim'?"),
+        (("fid", "digits", "--precision", "5"), "--precision 5 is not between 0 and 1; 0.05 asks for"),
+        (("fid", "digits", "--max-n", "500"), "--max-n bounds what --precision asks for"),
+        (("fid", "digits", "--precision", "0.1", "--max-n", "500"), "--max-n 500 is less than the 1000 images"),
         (("fid", "digits", "--at", "abc"), "--at: 'abc' is no count; write whole numbers"),
         (("fid", "digits", "--at", "1000,-5"), "--at: '-5' is no count"),
         (("fid", "digits", "--n", "100", "--at", "200"), "--at 200 is not between 1 and the 100 images"),

@@ -158,6 +158,13 @@ def test_marks_terms_and_warnings() -> None:
     assert debiased.params["reference_side"] == "held fixed"
     assert debiased.warnings == ()
     assert fid(FeatureSet(features), reference, True)[1].terms["reference_pseudo"].shape == (500,)
+    few = FeatureSet(random.standard_normal((30, 20)))
+    assert (
+        "30 images are fewer than 2.5 per dimension (20 of them)"
+        in fid(few, FeatureSet(features[:, :1] + np.zeros((100, 20)) + random.standard_normal((100, 20))), False)[
+            1
+        ].warnings[0]
+    )
     copied = FeatureSet(np.vstack([features[:90], features[:10]]))
     assert "10 of 100 images" in fid(copied, reference, False)[1].warnings[0]
     crowded = FeatureSet(features, np.arange(100) % 25)
