@@ -69,7 +69,7 @@ def fid_against_n(results: Results, identifier: str) -> Figure | None:
     )
     advice = advice_sentence(results)
     if advice is not None:
-        sentence += f" {advice[0].upper()}{advice[1:]}."
+        sentence += f" {advice}."
     rows = tuple(
         (
             score.name,
