@@ -16,7 +16,9 @@ for variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(variable, "1")
 
 import argparse  # noqa: E402
+import gzip  # noqa: E402
 import json  # noqa: E402
+import statistics  # noqa: E402
 import time  # noqa: E402
 from collections.abc import Callable, Iterator  # noqa: E402
 from concurrent.futures import ProcessPoolExecutor  # noqa: E402
@@ -38,6 +40,7 @@ LARGE = 2048
 # Repeats at d = 2048, and of estimators with many solves.
 FEW, SOME = 5, 50
 SEED = 20000
+TIMED = "seconds "
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,7 @@ class Cell:
 
     @property
     def path(self) -> Path:
-        return CELLS / f"d{self.d}-{self.side}-{self.law}-{self.strength}-{self.multiple:g}.json"
+        return CELLS / f"d{self.d}-{self.side}-{self.law}-{self.strength}-{self.multiple:g}.json.gz"
 
 
 def cells(dims: list[int]) -> Iterator[Cell]:
@@ -98,7 +101,7 @@ def one_repeat(cell: Cell, number: int) -> dict[str, float]:
     def timed(name: str, estimate: Callable[[], tuple[float, ...]], *parts: str) -> None:
         started = time.perf_counter()
         values = estimate()
-        found[f"seconds {name}"] = time.perf_counter() - started
+        found[TIMED + name] = time.perf_counter() - started
         found.update({f"{name}{part}": float(value) for part, value in zip(("", *parts), values, strict=True)})
 
     def ours(other: FeatureSet, independent: bool) -> tuple[float, ...]:
@@ -112,11 +115,22 @@ def one_repeat(cell: Cell, number: int) -> dict[str, float]:
             variance.pairs,
             result.std_error,
             result.half_width,
+            result.remainder,
             variance.directions,
             degrees,
         )
 
-    names = (" plain", " first order", " variance", " pairs", " error", " half", " directions", " degrees")
+    names = (
+        " plain",
+        " first order",
+        " variance",
+        " pairs",
+        " error",
+        " half",
+        " remainder",
+        " directions",
+        " degrees",
+    )
     if cell.side == "two":
         other, other_labels = law.draw(random, cell.n, 0.0)
         timed("ours", lambda: ours(FeatureSet(other, other_labels), True), *names)
@@ -151,18 +165,34 @@ def run(dims: list[int], repeats: int, jobs: int) -> None:
             started = time.monotonic()
             count = FEW if cell.d == LARGE else repeats
             rows = list(pool.map(partial(one_repeat, cell), range(count), chunksize=max(1, count // (10 * jobs))))
-            names = list(rows[0])
-            columns = {name: [round_off(row[name]) for row in rows if name in row] for name in names}
-            truth = _truth(cell.law, cell.strength, cell.d)[1]
-            document = {**asdict(cell), "truth": truth, "repeats": count, "columns": columns}
-            partial_path = cell.path.with_suffix(".partial")
-            partial_path.write_text(json.dumps(document))
-            partial_path.replace(cell.path)
+            keep(cell, rows)
             print(f"{cell.path.stem}: {time.monotonic() - started:.0f} s", flush=True)
 
 
+def keep(cell: Cell, rows: list[dict[str, float]]) -> None:
+    """Writes a finished cell: every estimate to five digits, and the median of each estimator's seconds."""
+    columns = {name: [row[name] for row in rows if name in row] for name in rows[0]}
+    timed = {name.removeprefix(TIMED): values for name, values in columns.items() if name.startswith(TIMED)}
+    document = {
+        **asdict(cell),
+        "truth": _truth(cell.law, cell.strength, cell.d)[1],
+        "repeats": len(rows),
+        "seconds": {name: round_off(statistics.median(values)) for name, values in timed.items()},
+        "columns": {
+            name: [round_off(value) for value in values]
+            for name, values in columns.items()
+            if not name.startswith(TIMED)
+        },
+    }
+    unfinished = cell.path.with_suffix(".partial")
+    # Without a time stamp, so that the same cell is the same file.
+    with unfinished.open("wb") as raw, gzip.GzipFile(filename="", fileobj=raw, mode="wb", mtime=0) as packed:
+        packed.write(json.dumps(document).encode())
+    unfinished.replace(cell.path)
+
+
 def round_off(value: float) -> float:
-    return float(f"{value:.6g}")
+    return float(f"{value:.5g}")
 
 
 def main() -> None:

@@ -1,5 +1,6 @@
 """Tables and the figure of the study ``fid_estimators.py``, from its finished cells."""
 
+import gzip
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -34,6 +35,7 @@ class Found:
 
     cell: dict[str, object]
     truth: float
+    seconds: dict[str, float]
     columns: dict[str, Array]
 
     def errors(self, name: str) -> Array | None:
@@ -68,11 +70,12 @@ INTERVALS: dict[str, tuple[str, Interval]] = {
 
 
 def read(folder: Path) -> list[Found]:
-    documents = [json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))]
+    documents = [json.loads(gzip.decompress(path.read_bytes())) for path in sorted(folder.glob("*.json.gz"))]
     return [
         Found(
             {key: document[key] for key in CELL},
             document["truth"],
+            document["seconds"],
             {name: np.array(values) for name, values in document["columns"].items()},
         )
         for document in documents
@@ -124,8 +127,8 @@ def estimator_rows(all_found: Sequence[Found]) -> Iterator[dict[str, object]]:
                     plain = plain[: len(errors)]
                     left.append(abs(errors.mean()) / abs(plain.mean()))
                     ratio.append(float(np.sqrt((errors**2).mean() / (plain**2).mean())))
-                    if f"seconds {name}" in found.columns:
-                        seconds.append(float(np.median(found.columns[f"seconds {name}"])))
+                    if name in found.seconds:
+                        seconds.append(found.seconds[name])
                 if left:
                     yield {
                         "d": d,
@@ -218,4 +221,6 @@ def write(folder: Path) -> None:
     save("fid_estimators", list(estimator_rows(found)), libraries)
     save("fid_estimators_intervals", list(interval_rows(found)), libraries)
     save("fid_estimators_cells", list(cell_rows(found)), libraries)
-    draw(found, "heavy", "small", 256)
+    # The largest dimension of which every count is there.
+    wide = [d for d in (256, 64) if sum(one.cell["d"] == d and one.cell["law"] == "heavy" for one in found) >= 15]
+    draw(found, "heavy", "small", wide[0])

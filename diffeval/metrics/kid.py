@@ -1,114 +1,183 @@
-"""Kernel distance: squared maximum mean discrepancy with a cubic polynomial kernel, unbiased at every n."""
+"""Kernel distance: squared maximum mean discrepancy with a cubic polynomial kernel, unbiased at every n.
+
+Let v be the difference of the two mean embeddings and v + e that of the two samples, where e is nearly Gaussian with
+covariance S = C_x / n + C_y / m (C_x / n where the reference is held fixed), C the covariance within classes. Then the
+U-statistic T is |v + e|^2 - tr S, with
+
+    variance          4 v'Sv + 2 tr S^2        first order, single images; second order, pairs of images
+    third cumulant    24 v'S^2 v + 8 tr S^3
+
+Near distance 0 the first order vanishes and T is a sum of weighted chi-squares, skewed to the right; further away the
+variance grows with the distance. T +- 1.96 std_error misses both: where T fell low its error came out low, too, and
+the interval lies below the truth. The variance read off goes with T at the rate
+
+    s = cov(T, variance) / variance = (16 v'S^2 v + 8 tr S^3) / (4 v'Sv + 2 tr S^2)
+
+so at a distance theta it is variance + s (theta - T). T's skewness moves both of its quantiles, by Cornish and Fisher,
+and the interval holds the theta that T does not reject:
+
+    (T - shift - theta)^2 <= 1.96^2 (variance + s (theta - T)),    shift = (1.96^2 - 1) / 6 * third cumulant / variance
+
+That is right to the second order where T is nearly normal, and stays sound where it is not.
+``benchmarks/kid_coverage.py`` has its coverage.
+
+Source: Serfling 1980, section 5.2 (variance of U-statistics); Sutherland 2019 (without bias, for two samples without
+classes); Mathai and Provost 1992 (cumulants of quadratic forms); Hall 1992, section 3.5 (skewness corrections).
+"""
 
 from dataclasses import dataclass
-from math import hypot
+from math import sqrt
 
 import numpy as np
 
 from diffeval.metrics.groups import mean_error
+from diffeval.metrics.kernel import Across, Side, Within, across, side_of, within
 from diffeval.metrics.metric import METRICS, Array, Estimate, FeatureSet, Metric
+from diffeval.metrics.permutation import PERMUTATIONS, Pool, exchange, make_pool
 
-# Rows per block of the kernel matrix, whose columns are all images: at 50,000 of them a block is 0.2 GB.
-BLOCK = 512
 LEAST = 10
-
-
-def polynomial_kernel(one: Array, other: Array) -> Array:
-    """k(x, y) = (x'y / d + 1)^3 for all pairs of rows: [n, d], [m, d] -> [n, m]."""
-    products: Array = one @ other.T / one.shape[1] + 1.0
-    cubed: Array = products * products * products
-    return cubed
+# Images of a side from which on the variance of its pairs can be told.
+LEAST_ERROR = 4
+# Of the normal law, for a 95% interval.
+QUANTILE = 1.959964
 
 
 @dataclass(frozen=True, slots=True)
-class _RowMeans:
-    """Means of kernel rows.
+class Spread:
+    """How the statistic varies.
 
     Attributes:
-        within_generated: mean of k(x_i, x_j) over j != i, [n].
-        within_reference: mean of k(y_i, y_j) over j != i, [m].
-        across_generated: mean of k(x_i, y_j) over j, [n].
-        across_reference: mean of k(x_i, y_j) over i, [m].
+        first: variance from single images, without bias but for being kept from falling below 0.
+        second: variance from pairs of images.
+        raw: estimates 4 (v'Sv + tr S^2): the variance of single images as read off the samples.
     """
 
-    within_generated: Array
-    within_reference: Array
-    across_generated: Array
-    across_reference: Array
+    first: float
+    second: float
+    raw: float
+
+    @property
+    def variance(self) -> float:
+        """Of the statistic."""
+        return self.first + self.second
 
 
-def _row_means(generated: FeatureSet, reference: FeatureSet) -> _RowMeans:
-    n, m = len(generated), len(reference)
-    across_generated, across_reference = np.empty(n), np.zeros(m)
-    for start in range(0, n, BLOCK):
-        kernel = polynomial_kernel(generated.features[start : start + BLOCK], reference.features)
-        across_generated[start : start + BLOCK] = kernel.mean(axis=1)
-        across_reference += kernel.sum(axis=0)
-    within = reference.once("kid within", lambda: _within(reference))
-    return _RowMeans(_within(generated), within, across_generated, across_reference / n)
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """One side.
 
-
-def _within(images: FeatureSet) -> Array:
-    """Mean kernel value of each row with all others, so that the mean over rows is unbiased.
-
-    Where classes have fixed shares, pairs of one class are rarer than among independent draws (balanced data: n/K - 1
-    of n - 1 partners instead of one in K); they are weighted up by n_a / (n_a - 1) to make good for that. Without
-    labels, or with a class of one image, this is the plain U-statistic.
+    Attributes:
+        side: its images, by class.
+        kernel: of theirs.
+        slopes: <phi(x_i), v>, [n], or None where this side is held fixed.
     """
-    features, n = images.features, len(images)
-    own = ((features**2).sum(axis=1) / features.shape[1] + 1.0) ** 3
-    rows = _row_sums(features, features)
-    labels = images.labels
-    if labels is None or np.unique(labels, return_counts=True)[1].min() < 2:
-        plain: Array = (rows - own) / (n - 1)
-        return plain
-    means = np.empty(n)
-    for label in np.unique(labels):
-        mine = labels == label
-        size = int(mine.sum())
-        same = _row_sums(features[mine], features[mine])
-        means[mine] = (rows[mine] - same + (same - own[mine]) * size / (size - 1)) / n
-    return means
+
+    side: Side
+    kernel: Within
+    slopes: Array | None
 
 
-def _row_sums(one: Array, other: Array) -> Array:
-    """Sums of the kernel's rows, a block at a time."""
-    blocks = [polynomial_kernel(one[start : start + BLOCK], other).sum(axis=1) for start in range(0, len(one), BLOCK)]
-    return np.concatenate(blocks)
+def _parts(generated: FeatureSet, reference: FeatureSet, independent: bool) -> tuple[_Part, _Part, Across]:
+    ours, theirs = side_of(generated), side_of(reference)
+    one, other = within(ours), reference.once("kid within", lambda: within(theirs))
+    both = across(ours, theirs, both=independent)
+    slopes = None if both.reference is None else other.slopes - both.reference
+    return _Part(ours, one, one.slopes - both.generated), _Part(theirs, other, slopes), both
+
+
+def _spread(parts: tuple[_Part, _Part], both: Across) -> Spread:
+    """Variance by origin. What single images are read to contribute holds the pairs twice, which is taken away."""
+    raw, twice, second = 0.0, 0.0, both.variance
+    for part in parts:
+        if part.slopes is not None:
+            raw += (2 * mean_error(part.slopes, part.side.codes)) ** 2
+            twice += part.kernel.double + both.variance
+            second += part.kernel.variance
+    return Spread(max(raw - twice, 0.0), second, raw)
+
+
+def _direction(parts: tuple[_Part, _Part], pool: Pool) -> tuple[Array, Array]:
+    """S(v + e) as a weighted sum of the pool's embeddings: its weights, and ``Within.offset`` of the images, [N]."""
+    weights, offset = np.zeros(len(pool.codes)), np.zeros(len(pool.codes))
+    for part, mine, sign in zip(parts, (pool.generated, ~pool.generated), (1.0, -1.0), strict=True):
+        if part.slopes is None:
+            continue
+        rows = part.side.rank[pool.position[mine]]
+        slopes, codes = part.slopes[rows], part.side.codes[rows]
+        sizes = np.bincount(codes)
+        means = np.bincount(codes, slopes) / np.maximum(sizes, 1)
+        centred = (slopes - means[codes]) * (sizes / np.maximum(sizes - 1, 1))[codes]
+        weights[mine] = sign * centred / (len(rows) * len(part.side))
+        offset[mine] = part.kernel.offset[rows]
+    return weights, offset
+
+
+def interval(value: float, spread: Spread, rate: float) -> tuple[float, float]:
+    """95% confidence interval; ``rate`` is s of the module's docstring, and 0 gives value +- 1.96 std_error."""
+    if not spread.variance:
+        return value, value
+    bend = QUANTILE**2 * rate / 2
+    # The third cumulant over the variance is s near distance 0, and 3 s / 2 where single images make the variance.
+    shift = (QUANTILE**2 - 1) / 6 * rate * (1 + spread.first / spread.variance / 2)
+    half = sqrt(QUANTILE**2 * (spread.variance - rate * shift) + bend**2)
+    return value + bend - shift - half, value + bend - shift + half
 
 
 def kid(generated: FeatureSet, reference: FeatureSet, independent: bool) -> tuple[Estimate, ...]:
     """Kernel Inception distance in the features given. Best value 0; unbiased, so it may be negative near 0.
 
-    The full U-statistic over all pairs, not a mean over random subsets. The standard error is the leading term of its
-    variance, 2 se(mean_j k(x_i, x_j) - mean_j k(x_i, y_j)), and the reference's likewise where it is an independent
-    sample; it is too small near distance 0, where that term vanishes, so there is no interval. Not multiplied by 1000.
+    The full U-statistic over all pairs, not a mean over random subsets; not multiplied by 1000. Unbiased, for classes
+    of fixed shares, too (see ``Within``). The standard error has the variance of single images and that of pairs, so
+    it does not vanish near 0; the interval is skewed (see above). With the reference held fixed both are about
+    |mean embedding - the reference's|^2 less the constant by which that exceeds the unbiased estimate.
 
-    Unbiased, for classes of fixed shares, too (see ``_within``). A model that reproduces the very images of the
-    reference falls below 0, by about 1/m: compare it with what real images read.
+    The null is what real images would read in the place of the generated ones: both are exchanged at random, within
+    classes where both sides carry labels, so that shares stay as they are, even where the two sides differ in them; a
+    distance that is due to shares alone is then part of the null. ``p_value`` tests that generated images are real
+    ones (of their class). At most 5000 images of each side take part; ``null.n`` and ``null_reference_n`` count them.
+
+    Where the checkpoint was trained on the reference (held fixed), its images depend on it even if it is perfect, and
+    draw nearer to it than fresh real images: a small p-value still says that they can be told from real ones, but a
+    large one says less than it seems. A model that reproduces the very images of the reference falls below 0, by about
+    1/m, at a p-value near 1: compare it with what held-out real images read.
 
     Source: Binkowski et al. 2018, eq. 4 and appendix; Gretton et al. 2012, lemma 6; without labels it agrees with
     torch-fidelity's value where its one subset is all images (to 1e-9).
+
+    Raises:
+        ValueError: if a side has fewer than 2 images, which make no pair.
     """
-    means = _row_means(generated, reference)
-    value = float(means.within_generated.mean() + means.within_reference.mean() - 2 * means.across_generated.mean())
-    terms = means.within_generated - means.across_generated
-    std_error = 2 * mean_error(terms, generated.labels)
-    if independent:
-        on_reference = means.within_reference - means.across_reference
-        std_error = hypot(std_error, 2 * mean_error(on_reference, reference.labels))
+    fewest = min(len(generated), len(reference))
+    if fewest < 2:
+        raise ValueError(f"the kernel distance needs 2 images of each side, got {len(generated)} and {len(reference)}")
+    ours, theirs, both = _parts(generated, reference, independent)
+    value = float(ours.kernel.partners.mean() + theirs.kernel.partners.mean() - 2 * both.generated.mean())
+    pool = make_pool(generated, reference)
+    weights, offset = _direction((ours, theirs), pool)
+    exchanged = exchange(pool, weights)
+    spread = _spread((ours, theirs), both)
+    std_error, ci95 = None, None
+    if len(generated) >= LEAST_ERROR and (len(reference) >= LEAST_ERROR or not independent):
+        turned = max(float(weights @ (exchanged.product + offset * weights)), 0.0)
+        std_error = sqrt(spread.variance)
+        ci95 = interval(value, spread, 16 * turned / spread.raw if spread.raw else 0.0)
     return (
         Estimate(
             "kid",
             value,
             higher_is_better=False,
             std_error=std_error,
+            ci95=ci95,
             params={
                 "kernel": "polynomial, degree 3, gamma 1/d, coefficient 1",
-                "std_error_method": "U-statistic",
+                "std_error_method": "U-statistic, first and second order",
                 "reference_side": "counted" if independent else "held fixed",
+                "p_value": exchanged.p_value,
+                "null_method": f"{PERMUTATIONS} permutations" + (" within classes" if pool.codes[-1] else ""),
+                "null_reference_n": exchanged.reference_n,
             },
-            terms={"term": terms},
+            terms={"term": (ours.kernel.partners - both.generated)[ours.side.rank]},
+            null=exchanged.null,
         ),
     )
 
