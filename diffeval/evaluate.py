@@ -213,7 +213,8 @@ def _save(
     job.run.save_arrays("terms", terms)
     job.run.save_results(results)
     job.run.discard(images=keep != "images", features=keep == "none")
-    job.run.update(status="done", n=job.settings.n, warnings=results.warnings)
+    # What the scores were warned of belongs to this count, not to the run.
+    job.run.update(status="done", n=job.settings.n, warnings=warnings_of(job, reporter))
 
 
 def _params(job: Job, real: RealImages) -> Mapping[str, Param]:
