@@ -6,7 +6,8 @@ Unpaired A/A: one checkpoint (the digits model), pairs of runs with different se
 of laws with a known distance. Paired null: pairs of correlated samples that are exchangeable, so that their true
 distances are equal: image i of each is drawn from the same noise, and a fair coin decides which of the two runs gets
 which image. For the digits model the two are guidance scales 1 and 1.5 with the same seed, for the laws two samples
-that share most of their noise. Each difference is divided by its own standard error.
+that share most of their noise. Each difference is divided by its own standard error, and
+Student's quantiles on G - 1 degrees of freedom (G groups were left out) become the normal's.
 """
 
 import argparse
@@ -18,6 +19,7 @@ import torch
 from laws import LAWS, population
 from record import FOLDER, save
 from scipy.stats import kstest, norm
+from scipy.stats import t as student
 
 from diffeval.checkpoints.checkpoint import load
 from diffeval.data.source import open_source
@@ -112,7 +114,10 @@ def synthetic(pairs: int) -> Iterator[tuple[str, str, list[Pair]]]:
 
 
 def standardised(found: list[Pair], error: Callable[..., float]) -> Array:
-    return np.array([(one.value - other.value) / error(one.terms, other.terms) for one, other in found])
+    """Differences by their errors; Student's quantiles on G - 1 degrees of freedom become the normal's."""
+    ratios = np.array([(one.value - other.value) / error(one.terms, other.terms) for one, other in found])
+    z: Array = norm.ppf(student.cdf(ratios, len(found[0][0].groups) - 1))
+    return z
 
 
 def main() -> None:

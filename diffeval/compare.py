@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from scipy.stats import t as student
 
 from diffeval.errors import DiffevalError, NoEvidenceError
 from diffeval.metrics.variance import paired_error, terms_from, unpaired_error
@@ -15,9 +16,6 @@ from diffeval.runs.records import Results
 
 # Two scores are distances to the same thing only where these agree.
 SAME = ("extractor", "resize", "reference", "reference_hash", "labels")
-# Of the standard normal, for a 95% interval.
-QUANTILE = 1.959964
-
 Arrays = dict[str, npt.NDArray[np.generic]]
 
 
@@ -74,7 +72,7 @@ def difference(one: Path | str, other: Path | str, score: str = "fid_debiased") 
     paired = seeds[0] == seeds[1] and counts[0] == counts[1] and _same_labels(*arrays)
     error = paired_error(*terms) if paired else unpaired_error(*terms)
     value = values[0] - values[1]
-    half = QUANTILE * error
+    half = float(student.ppf(0.975, min(len(one.pseudo[0]) for one in terms) - 1)) * error
     return Difference(score, value, error, (value - half, value + half), paired, counts)
 
 

@@ -12,7 +12,7 @@ from diffeval.evaluate import evaluate
 from diffeval.metrics.debias import debiased_frechet
 from diffeval.metrics.frechet import Moments
 from diffeval.metrics.metric import FeatureSet
-from diffeval.metrics.variance import Terms, paired_error, terms_from, unpaired_error
+from diffeval.metrics.variance import Terms, paired_error, pairs_variance, terms_from, unpaired_error
 from diffeval.plan import Settings
 
 FAST = Settings(n=200, steps=2, device="cpu", batch=50)
@@ -96,3 +96,16 @@ def test_terms_survive_the_file() -> None:
     np.testing.assert_array_equal(read.pseudo[1], terms.pseudo[1])
     assert read.sampled[1] is None
     assert read.variance().at(1.0) == pytest.approx(terms.variance().at(1.0), rel=1e-6)
+
+
+@pytest.mark.parametrize("count", [8, 30])
+def test_the_variance_from_pairs_of_groups(count: int) -> None:
+    """The mean over pairs of x_g x_h, for independent x of unit variance: its variance is 2 / G^2, to leading order."""
+    random = np.random.Generator(np.random.Philox(23))
+    found = []
+    for _ in range(400):
+        x = random.standard_normal(count)
+        # theta = mean(x)^2, so theta_(gh) - theta_(g) - theta_(h) + theta has the pair's part 2 x_g x_h / (G - 2)^2.
+        pair = 2 * np.outer(x, x) / (count - 2) ** 2
+        found.append(pairs_variance(count, pair[None]))
+    assert np.mean(found) == pytest.approx(2 / count**2, rel=0.15)

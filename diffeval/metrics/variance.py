@@ -1,10 +1,9 @@
 """The variance of a debiased distance, and of the difference between two of them, from their jackknife terms.
 
 The jackknife's variance has the expectation sigma_1^2 + 2 C where the variance is sigma_1^2 + C, sigma_1^2 being the
-part from single images and C that from pairs of them (Efron and Stein 1981). C is half of G^2 times the variance of
-second differences, seen in a sample of them. So sigma_1^2 is the jackknife's less 2 C, and not below 0. Near distance
-0 it vanishes, and the variance is all C. Pairs of one image from each side are counted once by each side's jackknife,
-and by the variance once.
+part from single images and C that from pairs of them (Efron and Stein 1981). C is seen in a sample of second differences.
+So sigma_1^2 is the jackknife's less 2 C, and not below 0. Near distance 0 it vanishes, and the variance is all C. Pairs
+of one image from each side are counted once by each side's jackknife, and by the variance once.
 
 That corrects the variance on average. Where few directions carry the pairs' part (a handful of classes at random, for
 one), it is a chi-square of few degrees of freedom, nu = (sum lambda^2)^2 / sum lambda^4 over the eigenvalues of its
@@ -75,7 +74,8 @@ class Terms:
         pairs = [pairs_variance(len(one), some) for one, some in zip(self.pseudo, self.sampled, strict=True)]
         both = 0.0
         if self.across is not None:
-            both = len(self.pseudo[0]) * len(self.pseudo[1]) * float(self.across.var())
+            left = [(len(one) - 1) ** 2 / len(one) for one in self.pseudo]
+            both = left[0] * left[1] * float(self.across.var())
         single = [
             max(0.0, jackknife_variance(one) - 2 * pair - both) for one, pair in zip(self.pseudo, pairs, strict=True)
         ]
@@ -127,10 +127,14 @@ def jackknife_variance(pseudo: Array) -> float:
 
 
 def pairs_variance(count: int, sampled: Array | None) -> float:
-    """Half of G^2 times the variance of second differences between G groups, from a sample [blocks, m, m] of them."""
+    """The variance from pairs of G groups, from a sample [blocks, m, m] of their second differences.
+
+    Each is 2 / (G - 2)^2 of the pair's kernel, being taken where two groups are missing; the variance is 2 / G^2 times
+    the mean square of that kernel.
+    """
     if sampled is None:
         return 0.0
-    return 0.5 * count**2 * float(sampled[:, ~np.eye(sampled.shape[1], dtype=bool)].var())
+    return 0.5 * (count - 2) ** 4 / count**2 * float(sampled[:, ~np.eye(sampled.shape[1], dtype=bool)].var())
 
 
 def directions(sampled: Array | None) -> float:
