@@ -100,7 +100,7 @@ def test_terms_survive_the_file() -> None:
 
 @pytest.mark.parametrize("count", [8, 30])
 def test_the_variance_from_pairs_of_groups(count: int) -> None:
-    """The mean over pairs of x_g x_h, for independent x of unit variance: its variance is 2 / G^2, to leading order."""
+    """The mean of x_g x_h over pairs, for independent x of unit variance, varies by 2 / G^2 to leading order."""
     random = np.random.Generator(np.random.Philox(23))
     found = []
     for _ in range(400):

@@ -1,9 +1,9 @@
 """The variance of a debiased distance, and of the difference between two of them, from their jackknife terms.
 
 The jackknife's variance has the expectation sigma_1^2 + 2 C where the variance is sigma_1^2 + C, sigma_1^2 being the
-part from single images and C that from pairs of them (Efron and Stein 1981). C is seen in a sample of second differences.
-So sigma_1^2 is the jackknife's less 2 C, and not below 0. Near distance 0 it vanishes, and the variance is all C. Pairs
-of one image from each side are counted once by each side's jackknife, and by the variance once.
+part from single images and C that from pairs of them (Efron and Stein 1981). C is seen in a sample of second
+differences. So sigma_1^2 is the jackknife's less 2 C, and not below 0. Near distance 0 it vanishes, and the variance
+is all C. Pairs of one image from each side are counted once by each side's jackknife, and by the variance once.
 
 That corrects the variance on average. Where few directions carry the pairs' part (a handful of classes at random, for
 one), it is a chi-square of few degrees of freedom, nu = (sum lambda^2)^2 / sum lambda^4 over the eigenvalues of its
