@@ -35,7 +35,7 @@ from diffeval.metrics.variance import Terms, Variance, jackknife_variance
 # From this many images per dimension on, the second order is far below the error, and is not computed.
 SECOND_ORDER_BELOW = 20
 # So many times as many images are as good as no end of them.
-MOST = 1e6
+MOST = 1e12
 # Directions with less variance than this share of the largest are below rounding.
 LEAST_VARIANCE = 1e-13
 
