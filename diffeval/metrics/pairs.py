@@ -117,13 +117,27 @@ class _Pairs:
         logs, squares = _log_determinants(kernel, -1.0)
         p = p.reshape(self.blocks, self.size, -1)
         pulled = np.einsum("nijbc,njc->nijb", kernel, p, optimize=True)
-        linear = 2 * np.einsum("nib,nijb->nij", p, pulled) + _of_two(here.shift, self.blocks, self.size)
-        quadratic = (pulled**2).sum(axis=-1)
-        linear, quadratic = linear * self.off_diagonal, quadratic * self.off_diagonal
-        moved = log_left((linear + quadratic + quadratic.swapaxes(1, 2)) / left_two)
-        alone = log_left(here.shift / side.left(1))
-        self.single -= weight * (logs + moved - _of_two(alone, self.blocks, self.size))
+        alone = _of_two(here.shift, self.blocks, self.size)
+        linear = (2 * np.einsum("nib,nijb->nij", p, pulled) + alone) * self.off_diagonal
+        beyond = (_pulled_together(kernel, p[:, :, None] + pulled, p) + alone) * self.off_diagonal
+        moved = log_left(beyond / left_two)
+        each = _of_two(log_left(here.shift / side.left(1)), self.blocks, self.size)
+        self.single -= weight * (logs + moved - each)
         return float((-logs - squares - moved - linear / left_two)[:, self.off_diagonal].mean())
+
+
+def _pulled_together(kernel: Array, v: Array, p: Array) -> Array:
+    """What the means of two groups move beyond each one's share: v' (I - X X')^-1 v - |p_g|^2 with v = p_g + X p_h."""
+    if kernel.shape[-1] == 1:
+        found = v[..., 0] ** 2 / np.maximum(1 - kernel[..., 0, 0] ** 2, LEVERAGE_ROOM)
+    else:
+        # On the diagonals, which mean nothing, the matrix can be singular.
+        left = np.eye(kernel.shape[-2]) - kernel @ kernel.swapaxes(-2, -1)
+        diagonal = np.arange(kernel.shape[1])
+        left[:, diagonal, diagonal] = np.eye(kernel.shape[-2])
+        found = (v * np.linalg.solve(left, v[..., None])[..., 0]).sum(axis=-1)
+    together: Array = found - (p**2).sum(axis=-1)[:, :, None]
+    return together
 
 
 def _without_leverage(products: Array, spectrum: Spectrum) -> float:
@@ -227,10 +241,9 @@ def mixed(
     for number, (s, r, weight) in enumerate(spectrum.nodes(TOLERANCE)):
         across = s * r / spectrum.roots
         here = [at_node(side, r) for side in (one, other)]
-        first, second = (_by_block(node.y, blocks, size) for node, size in zip(here, sizes, strict=True))
-        kernel = _sub_blocks((np.sqrt(c) * first * across) @ second.transpose(0, 2, 1), *sizes)
-        logs, squares = _log_determinants(kernel, 1.0)
-        logs = logs + _moved_means(kernel, here, (one.left(1), other.left(1)))
+        kernel, moved = (_across(rows, across * np.sqrt(c), blocks, sizes) for rows in _with_means(here, one, other))
+        squares = (kernel**2).sum(axis=(-2, -1))
+        logs = _log_determinants(moved, 1.0)[0]
         single -= weight * logs
         if known:
             together = found[0].squares[number] * found[1].squares[number] - plain
@@ -264,18 +277,21 @@ def _mixed_assembled(one: Side, other: Side, spectrum: Spectrum) -> Callable[[Va
     return assembled
 
 
-def _moved_means(kernel: Array, here: list[AtNode], left: tuple[float, float]) -> Array:
-    """What the moved means of both sides add to the log-determinants of sampled pairs."""
-    blocks, size, other_size = kernel.shape[:3]
-    p = here[0].p[: blocks * size].reshape(blocks, size, -1)
-    q = here[1].p[: blocks * other_size].reshape(blocks, other_size, -1)
-    ours = np.einsum("nib,nijbc->nijc", p, kernel, optimize=True)
-    theirs = np.einsum("nijbc,njc->nijb", kernel, q, optimize=True)
-    across = np.einsum("nijc,njc->nij", ours, q)
-    added: Array = np.log1p(
-        (ours**2).sum(axis=-1) / left[0] + (theirs**2).sum(axis=-1) / left[1] + across**2 / (left[0] * left[1])
-    )
-    return added
+def _with_means(here: list[AtNode], one: Side, other: Side) -> tuple[list[Array], list[Array]]:
+    """Rows A_g^-1/2 Z_g of both sides, and times (I + p p' / (n' - y n'))^1/2, which brings in the moved means."""
+    moved = []
+    for node, side in zip(here, (one, other), strict=True):
+        norm = (node.p**2).sum(axis=1)
+        stretch = np.sqrt(1 + norm / np.maximum(side.left(1) - node.shift, LEVERAGE_ROOM)) - 1
+        along = np.einsum("gb,gbk->gk", node.p, node.y)
+        moved.append(node.y + (stretch / norm)[:, None, None] * node.p[..., None] * along[:, None])
+    return [node.y for node in here], moved
+
+
+def _across(rows: list[Array], between: Array, blocks: int, sizes: tuple[int, int]) -> Array:
+    """Kernels of sampled pairs with a group on each side, [blocks, size, other_size, b, b']."""
+    first, second = (_by_block(each, blocks, size) for each, size in zip(rows, sizes, strict=True))
+    return _sub_blocks((first * between) @ second.transpose(0, 2, 1), *sizes)
 
 
 def _blocks(side: Side) -> tuple[int, int]:

@@ -225,8 +225,11 @@ def test_interval_is_that_of_the_embeddings(width: float) -> None:
         errors.append(estimate.std_error)
     # The first order is kept above 0, which raises the error near distance 0; the ends follow it.
     assert np.mean(ends, axis=0) == pytest.approx(expected, abs=0.1 * (expected[1] - expected[0]))
-    # Next to distance 0 the floor makes the mean error about a fifth too large (width 1).
-    assert np.mean(errors) == pytest.approx(spread.variance**0.5, rel=0.3)  # type: ignore[arg-type]
+    if width == 1.0:
+        # Next to distance 0 the first order's floor can only raise the error, at most to where nothing is taken away.
+        assert spread.variance < np.mean(np.square(errors)) < spread.raw + spread.second
+    else:
+        assert np.mean(errors) == pytest.approx(spread.variance**0.5, rel=0.2)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("shift", [0.0, 1.0])
