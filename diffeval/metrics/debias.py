@@ -29,7 +29,8 @@ from diffeval.metrics.frechet import distance_from, inner, moments, moments_of
 from diffeval.metrics.groups import Groups, leave_out_groups
 from diffeval.metrics.leave_out import Spectrum, first_differences, make_side, removed
 from diffeval.metrics.metric import Array, FeatureSet
-from diffeval.metrics.pairs import Differences, differences, mixed
+from diffeval.metrics.mixed import mixed
+from diffeval.metrics.pairs import Differences, differences
 from diffeval.metrics.variance import Terms, Variance, jackknife_variance
 
 # From this many images per dimension on, the second order is far below the error, and is not computed.

@@ -12,7 +12,6 @@ sample also shows how second differences vary, which is the part of the variance
 Source: derived here; equal to refitting without the images (``tests/metrics/test_leave_out.py``).
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -76,7 +75,7 @@ def differences(side: Side, spectrum: Spectrum, *, second: bool) -> Differences:
         if second:
             pairs.add_mean(here, r, weight, rest)
     if second:
-        pairs.mean += side.c**2 * _without_leverage(pairs.plain**2, spectrum) / pairs.count
+        pairs.mean += side.c**2 * without_leverage(pairs.plain**2, spectrum) / pairs.count
     mean, sampled = _second(side, spectrum, taken, pairs)
     return Differences(first, taken, mean if second else None, sampled, tuple(pairs.squares))
 
@@ -87,7 +86,7 @@ class _Pairs:
     def __init__(self, side: Side, second: bool) -> None:
         self.side = side
         self.count = len(side) * (len(side) - 1)
-        self.blocks, self.size = _blocks(side)
+        self.blocks, self.size = sampled_blocks(side)
         self.mean = 0.0
         self.plain = side.gram() if second else np.empty(0)
         self.squares: list[Array] = []
@@ -112,9 +111,9 @@ class _Pairs:
     def add_sampled(self, here: AtNode, r: Array, weight: float) -> float:
         """Adds one node to the sampled pairs; returns their mean beyond the leading terms."""
         side, left_two = self.side, self.side.left(2)
-        y, p = (_by_block(array, self.blocks, self.size) for array in (here.y, here.p[..., None]))
-        kernel = _sub_blocks((side.c * y * r) @ y.transpose(0, 2, 1), self.size, self.size)
-        logs, squares = _log_determinants(kernel, -1.0)
+        y, p = (by_block(array, self.blocks, self.size) for array in (here.y, here.p[..., None]))
+        kernel = sub_blocks((side.c * y * r) @ y.transpose(0, 2, 1), self.size, self.size)
+        logs, squares = log_determinants(kernel, -1.0)
         p = p.reshape(self.blocks, self.size, -1)
         pulled = np.einsum("nijbc,njc->nijb", kernel, p, optimize=True)
         alone = _of_two(here.shift, self.blocks, self.size)
@@ -140,7 +139,7 @@ def _pulled_together(kernel: Array, v: Array, p: Array) -> Array:
     return together
 
 
-def _without_leverage(products: Array, spectrum: Spectrum) -> float:
+def without_leverage(products: Array, spectrum: Spectrum) -> float:
     """1 / pi int r' P r ds, where P holds the products of both Gram matrices: E_gh's mean as if A_g were I.
 
     1 / pi int ds / ((a^2 + s^2) (b^2 + s^2)) = 1 / (2 a b (a + b)). With the factor s^2 / (a b) of mixed differences
@@ -171,7 +170,7 @@ def _second(side: Side, spectrum: Spectrum, taken: Array, pairs: _Pairs) -> tupl
         product=product,
         extra=pairs.mean,
     )
-    moves = _by_block(side.moved[:, None], pairs.blocks, pairs.size)
+    moves = by_block(side.moved[:, None], pairs.blocks, pairs.size)
     sums = [_of_two(part, pairs.blocks, pairs.size) for part in (taken, side.energy, moved, along)]
     single = _assembled(side, spectrum, *sums, product=moves @ moves.transpose(0, 2, 1), extra=pairs.single)
     return float(mean), np.asarray(single)
@@ -218,101 +217,25 @@ def _assembled(
     return assembled
 
 
-def mixed(
-    one: Side, other: Side, spectrum: Spectrum, found: tuple[Differences, Differences]
-) -> tuple[float | None, Array]:
-    """Mean second difference in a group of each side, and a sample of single ones, [blocks, m, m'].
-
-    Here E_gh = -1/pi int log det(I + s^2 c c' ||A_g^-1/2 Z_g D^-1/2 R Z_h' A_h^-1/2||^2): the sign is the other one.
-    The mean is None where one side has no mean second difference of its own.
-
-    Args:
-        one: a side.
-        other: the other.
-        spectrum: of both.
-        found: their differences.
-    """
-    blocks = min(_blocks(one)[0], _blocks(other)[0])
-    sizes = _blocks(one)[1], _blocks(other)[1]
-    single, mean = np.zeros((blocks, *sizes)), 0.0
-    c = one.c * other.c
-    known = all(each.squares for each in found)
-    plain = one.gram() * other.gram() if known else np.empty(0)
-    for number, (s, r, weight) in enumerate(spectrum.nodes(TOLERANCE)):
-        across = s * r / spectrum.roots
-        here = [at_node(side, r) for side in (one, other)]
-        kernel, moved = (_across(rows, across * np.sqrt(c), blocks, sizes) for rows in _with_means(here, one, other))
-        squares = (kernel**2).sum(axis=(-2, -1))
-        logs = _log_determinants(moved, 1.0)[0]
-        single -= weight * logs
-        if known:
-            together = found[0].squares[number] * found[1].squares[number] - plain
-            leading = c * (across @ together @ across) / (len(one) * len(other))
-            mean -= weight * (leading + (logs - squares).mean())
-    if known:
-        mean -= c * _without_leverage(plain, spectrum) / (len(one) * len(other))
-    assembled = _mixed_assembled(one, other, spectrum)
-    taken = found[0].taken, found[1].taken
-    moves = [side.moved / side.left(1) for side in (one, other)]
-    taken_here = [part[: blocks * size].reshape(blocks, size) for part, size in zip(taken, sizes, strict=True)]
-    moves_here = [_by_block(move[:, None], blocks, size) for move, size in zip(moves, sizes, strict=True)]
-    product = moves_here[0] @ moves_here[1].transpose(0, 2, 1)
-    sampled = assembled(taken_here[0][:, :, None], taken_here[1][:, None], product, single)
-    if not known:
-        return None, np.asarray(sampled)
-    product = moves[0].mean(axis=0) @ moves[1].mean(axis=0)
-    return float(assembled(taken[0].mean(), taken[1].mean(), product, mean)), np.asarray(sampled)
-
-
-def _mixed_assembled(one: Side, other: Side, spectrum: Spectrum) -> Callable[[Value, Value, Value, Value], Value]:
-    """Mixed second difference from Delta_g, Delta_h, the product of the moves of the means, and E_gh."""
-    ours, theirs = one.scale(1), other.scale(1)
-    whole = -2 * ours * theirs * float(spectrum.roots.sum())
-
-    def assembled(taken: Value, other_taken: Value, product: Value, extra: Value) -> Value:
-        root = whole + 2 * (1 + ours) * (theirs * taken + (1 + theirs) * extra) + 2 * (1 + theirs) * ours * other_taken
-        both: Value = root - 2 * product
-        return both
-
-    return assembled
-
-
-def _with_means(here: list[AtNode], one: Side, other: Side) -> tuple[list[Array], list[Array]]:
-    """Rows A_g^-1/2 Z_g of both sides, and times (I + p p' / (n' - y n'))^1/2, which brings in the moved means."""
-    moved = []
-    for node, side in zip(here, (one, other), strict=True):
-        norm = (node.p**2).sum(axis=1)
-        stretch = np.sqrt(1 + norm / np.maximum(side.left(1) - node.shift, LEVERAGE_ROOM)) - 1
-        along = np.einsum("gb,gbk->gk", node.p, node.y)
-        moved.append(node.y + (stretch / norm)[:, None, None] * node.p[..., None] * along[:, None])
-    return [node.y for node in here], moved
-
-
-def _across(rows: list[Array], between: Array, blocks: int, sizes: tuple[int, int]) -> Array:
-    """Kernels of sampled pairs with a group on each side, [blocks, size, other_size, b, b']."""
-    first, second = (_by_block(each, blocks, size) for each, size in zip(rows, sizes, strict=True))
-    return _sub_blocks((first * between) @ second.transpose(0, 2, 1), *sizes)
-
-
-def _blocks(side: Side) -> tuple[int, int]:
+def sampled_blocks(side: Side) -> tuple[int, int]:
     """How many blocks of how many consecutive groups are sampled."""
     size = min(len(side), max(2, BLOCK // side.z.shape[1]))
     return min(BLOCKS, len(side) // size), size
 
 
-def _by_block(array: Array, blocks: int, size: int) -> Array:
+def by_block(array: Array, blocks: int, size: int) -> Array:
     """The first groups' rows [G, b, k] by block, [blocks, size * b, k]."""
     return array[: blocks * size].reshape(blocks, -1, array.shape[-1])
 
 
-def _sub_blocks(kernel: Array, size: int, other_size: int) -> Array:
+def sub_blocks(kernel: Array, size: int, other_size: int) -> Array:
     """Kernels of blocks as kernels of pairs of groups, [blocks, size, other_size, b, b']."""
     blocks, rows, columns = kernel.shape
     parts = kernel.reshape(blocks, size, rows // size, other_size, columns // other_size)
     return parts.transpose(0, 1, 3, 2, 4)
 
 
-def _log_determinants(kernel: Array, sign: float) -> tuple[Array, Array]:
+def log_determinants(kernel: Array, sign: float) -> tuple[Array, Array]:
     """Log det(I + sign X X') of each kernel X [..., b, b'], and ||X||^2."""
     squares = (kernel**2).sum(axis=(-2, -1))
     if kernel.shape[-2:] == (1, 1):

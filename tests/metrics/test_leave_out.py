@@ -10,7 +10,8 @@ from diffeval.metrics.frechet import Moments, frechet_distance, inner, moments
 from diffeval.metrics.groups import Groups, leave_out_groups
 from diffeval.metrics.leave_out import Side, Spectrum, make_side
 from diffeval.metrics.metric import Array
-from diffeval.metrics.pairs import differences, mixed
+from diffeval.metrics.mixed import mixed
+from diffeval.metrics.pairs import differences
 
 Case = tuple[Array, Array, Groups, Groups, Side, Side, Spectrum]
 
