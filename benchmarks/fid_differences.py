@@ -37,21 +37,21 @@ N, D, BATCH = 320, 64, 320
 FEATURES = FOLDER / "fid_differences_features.npz"
 
 
-def digits_features(pairs: int, first: int) -> dict[str, Array]:
+def digits_features(pairs: int, first_seed: int) -> dict[str, Array]:
     """Features of 2 * pairs seeds at w=1, and of ``pairs`` at w=1.5; kept in a file, so that it can go on."""
     kept = dict(np.load(FEATURES)) if FEATURES.exists() else {}
     checkpoint = load("digits")
     extractor = EXTRACTORS["digits"](torch.device("cpu"), None)
     for w, seeds in ((1.0, 2 * pairs), (1.5, pairs)):
-        for seed in range(first, first + seeds):
+        for seed in range(first_seed, first_seed + seeds):
             name = f"{w:g}-{seed}"
             if name in kept:
                 continue
             generator = plan_sampling(checkpoint, Settings(n=N, seed=seed, w=w, device="cpu")).generator
             kept[name] = extractor.run(_images(generator)).features
-            if (seed - first) % 20 == 19:
+            if (seed - first_seed) % 20 == 19:
                 np.savez(FEATURES, **kept)
-                print(f"w={w:g}: {seed - first + 1} of {seeds} seeds", flush=True)
+                print(f"w={w:g}: {seed - first_seed + 1} of {seeds} seeds", flush=True)
     np.savez(FEATURES, **kept)
     return kept
 
@@ -63,8 +63,8 @@ def _images(generator: Generator) -> Array:
 Pair = tuple[Debiased, Debiased]
 
 
-def digits(pairs: int, first: int) -> Iterator[tuple[str, str, list[Pair]]]:
-    features = digits_features(pairs, first)
+def digits(pairs: int, first_seed: int) -> Iterator[tuple[str, str, list[Pair]]]:
+    features = digits_features(pairs, first_seed)
     generator = plan_sampling(load("digits"), Settings(n=N, device="cpu")).generator
     labels = generator.labels(range(N))
     extractor = EXTRACTORS["digits"](torch.device("cpu"), None)
@@ -77,14 +77,14 @@ def digits(pairs: int, first: int) -> Iterator[tuple[str, str, list[Pair]]]:
 
         sides = "one side" if split == "train" else "two sides"
         unpaired = [
-            tuple(estimate(features[f"1-{first + 2 * pair + side}"]) for side in (0, 1)) for pair in range(pairs)
+            tuple(estimate(features[f"1-{first_seed + 2 * pair + side}"]) for side in (0, 1)) for pair in range(pairs)
         ]
         yield f"digits model, {sides}", "unpaired", unpaired  # type: ignore[misc]
-        random = np.random.Generator(np.random.Philox((31, first)))
+        random = np.random.Generator(np.random.Philox((31, first_seed)))
         paired = [
             tuple(
                 estimate(some)
-                for some in swapped(random, features[f"1-{first + pair}"], features[f"1.5-{first + pair}"])
+                for some in swapped(random, features[f"1-{first_seed + pair}"], features[f"1.5-{first_seed + pair}"])
             )
             for pair in range(pairs)
         ]
@@ -97,13 +97,13 @@ def swapped(random: np.random.Generator, one: Array, other: Array) -> tuple[Arra
     return np.where(heads, one, other), np.where(heads, other, one)
 
 
-def synthetic(pairs: int, first: int) -> Iterator[tuple[str, str, list[Pair]]]:
+def synthetic(pairs: int, first_seed: int) -> Iterator[tuple[str, str, list[Pair]]]:
     for name in ("gaussian", "heavy", "classes"):
         law = LAWS[name](D)
         for strength, delta in (("zero", 0.0), ("large", 0.5)):
             known = FeatureSet(np.empty((0, D)))
             known.once("moments", lambda law=law: population(law, 0.0))  # type: ignore[misc]
-            random = np.random.Generator(np.random.Philox((32, first)))
+            random = np.random.Generator(np.random.Philox((32, first_seed)))
 
             def estimate(some: Array, labels: Array | None, known: FeatureSet = known) -> Debiased:
                 return debiased_frechet(FeatureSet(some, labels), known, False)
@@ -115,8 +115,8 @@ def synthetic(pairs: int, first: int) -> Iterator[tuple[str, str, list[Pair]]]:
                 (one, labels), (other, _) = law.draw(random, N, delta), law.draw(random, N, delta)
                 # Most images are shared, the others exchanged: the same law for both.
                 mixed = np.where(random.random(N)[:, None] < 0.8, one, other)
-                first, second = swapped(random, one, mixed)
-                paired.append((estimate(first, labels), estimate(second, labels)))
+                one_run, other_run = swapped(random, one, mixed)
+                paired.append((estimate(one_run, labels), estimate(other_run, labels)))
             yield f"{name}, distance {strength}", "paired", paired
 
 
