@@ -10,7 +10,7 @@ import typer
 
 from diffeval.cli.config import read_config
 
-SAMPLING, OUTPUT, SCORING = "Sampling", "Output", "Scores"
+SAMPLING, OUTPUT, SCORING, READING = "Sampling", "Output", "Scores", "Data"
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +99,20 @@ class Measuring:
     ] = "features"
 
 
-GROUPS = (Common, Sampling, Output, Measuring)
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How real images are read."""
+
+    download: Annotated[
+        bool, typer.Option("--download", help="Fetch real images that are not here yet.", rich_help_panel=READING)
+    ] = False
+    on_bad: Annotated[
+        str,
+        typer.Option(help="stop or skip: what to do at images that cannot be used.", rich_help_panel=READING),
+    ] = "stop"
+
+
+GROUPS = (Common, Sampling, Output, Measuring, Reading)
 
 
 def with_options(command: Callable[..., None]) -> Callable[..., None]:

@@ -5,13 +5,12 @@ from functools import cache
 import numpy as np
 import numpy.typing as npt
 
-from diffeval.data.source import SOURCES, Images, ImageSource, Split
+from diffeval.data.pixels import Images, InMemory, Labels
+from diffeval.data.source import SOURCES, ImageSource, Request
 from diffeval.errors import DiffevalError
 
 HELD_OUT = 500
 CLASSES = tuple(str(digit) for digit in range(10))
-
-Labels = npt.NDArray[np.int64]
 
 
 @cache
@@ -29,16 +28,17 @@ def _load() -> tuple[Images, Labels, npt.NDArray[np.intp], npt.NDArray[np.intp]]
 
 
 @SOURCES.register("digits")
-def digits(argument: str | None, split: Split) -> ImageSource:
+def digits(request: Request) -> ImageSource:
     """Opens a split of the digits; they have no ``test`` split.
 
     Raises:
         DiffevalError: for the split ``test``, or with an argument.
     """
-    if argument is not None:
-        raise DiffevalError(f"digits: takes no argument, got {argument!r}; write digits or digits@heldout")
+    if request.argument is not None:
+        raise DiffevalError(f"digits: takes no argument, got {request.argument!r}; write digits or digits@heldout")
+    split = request.part
     images, labels, train, heldout = _load()
     rows = {"train": train, "heldout": heldout, "all": np.arange(len(images))}.get(split)
     if rows is None:
         raise DiffevalError(f"digits: has no split {split!r}; use train, heldout or all")
-    return ImageSource("digits", split, images[rows], labels[rows], CLASSES)
+    return ImageSource("digits", split, InMemory(images[rows]), labels[rows], CLASSES)

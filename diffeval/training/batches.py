@@ -77,7 +77,7 @@ class Batches:
         return self._batch(rows, t, random, 0.0)
 
     def _batch(self, rows: np.ndarray, t: np.ndarray, random: np.random.Generator, drop: float) -> Batch:
-        x0 = torch.from_numpy(self.source.images[rows]).float() / 127.5 - 1.0
+        x0 = torch.from_numpy(self.source.pixels.read(rows)).float() / 127.5 - 1.0
         noise = torch.from_numpy(random.standard_normal(tuple(x0.shape), dtype=np.float32))
         condition = None
         if self.conditional and self.source.labels is not None:
