@@ -26,7 +26,7 @@ from scipy.stats import t as student
 from diffeval.checkpoints.checkpoint import load
 from diffeval.data.source import open_source
 from diffeval.diffusion.sampling import Generator
-from diffeval.features.extractor import EXTRACTORS, extract_all
+from diffeval.features.extractor import EXTRACTORS, ExtractorRequest, extract_all
 from diffeval.metrics.debias import Debiased, debiased_frechet
 from diffeval.metrics.metric import FeatureSet
 from diffeval.metrics.variance import paired_error, unpaired_error
@@ -41,7 +41,7 @@ def digits_features(pairs: int, first_seed: int) -> dict[str, Array]:
     """Features of 2 * pairs seeds at w=1, and of ``pairs`` at w=1.5; kept in a file, so that it can go on."""
     kept = dict(np.load(FEATURES)) if FEATURES.exists() else {}
     checkpoint = load("digits")
-    extractor = EXTRACTORS["digits"](torch.device("cpu"), None)
+    extractor = EXTRACTORS["digits"](ExtractorRequest(torch.device("cpu")))
     for w, seeds in ((1.0, 2 * pairs), (1.5, pairs)):
         for seed in range(first_seed, first_seed + seeds):
             name = f"{w:g}-{seed}"
@@ -67,7 +67,7 @@ def digits(pairs: int, first_seed: int) -> Iterator[tuple[str, str, list[Pair]]]
     features = digits_features(pairs, first_seed)
     generator = plan_sampling(load("digits"), Settings(n=N, device="cpu")).generator
     labels = generator.labels(range(N))
-    extractor = EXTRACTORS["digits"](torch.device("cpu"), None)
+    extractor = EXTRACTORS["digits"](ExtractorRequest(torch.device("cpu")))
     for split in ("train", "heldout"):
         source = open_source(f"digits@{split}")
         reference = FeatureSet(extract_all(extractor, source).features.astype(np.float64), source.labels)

@@ -127,10 +127,10 @@ def classes(d: int) -> Law:
 def _real_features() -> dict[str, tuple[Array, Array]]:
     """Features and labels of scikit-learn's digits and of MNIST pooled to 8 x 8, by the digits extractor."""
     from diffeval.data.source import open_source
-    from diffeval.features.extractor import EXTRACTORS, extract_all
+    from diffeval.features.extractor import EXTRACTORS, ExtractorRequest, extract_all
 
     torch.set_num_threads(1)
-    extractor = EXTRACTORS["digits"](torch.device("cpu"), None)
+    extractor = EXTRACTORS["digits"](ExtractorRequest(torch.device("cpu")))
     source = open_source("digits@all")
     found = {"digits": (extract_all(extractor, source).features.astype(np.float64), np.asarray(source.labels))}
     folder = os.environ.get("DIFFEVAL_TEST_MNIST")

@@ -12,7 +12,9 @@ from diffeval.diffusion.conditions import LABEL_RULE
 from diffeval.diffusion.samplers import Sampler, build_scheduler, named_sampler
 from diffeval.diffusion.sampling import DTYPES, ROUNDING, Generator
 from diffeval.errors import DiffevalError
-from diffeval.features.extractor import EXTRACTORS, Extractor, default_extractor
+from diffeval.features.extractor import Extractor, ExtractorRequest, default_extractor
+from diffeval.features.opening import open_extractor
+from diffeval.progress import Reporter, SilentReporter
 from diffeval.registry import did_you_mean
 from diffeval.runs.records import Protocol
 
@@ -171,9 +173,32 @@ def plan_reference(checkpoint: Checkpoint, ref: str | None) -> ImageSource:
     return source
 
 
-def plan_extractor(source: ImageSource, name: str | None, weights: Path | None, device: torch.device) -> Extractor:
-    """The extractor that the user names, or the one that the data calls for."""
-    return EXTRACTORS[name or default_extractor(source)](device, weights)
+def plan_extractor(
+    source: ImageSource,
+    name: str | None,
+    weights: Path | None,
+    device: torch.device,
+    *,
+    resize: str | None = None,
+    fast: bool = False,
+    offline: bool = False,
+    reporter: Reporter | None = None,
+) -> Extractor:
+    """The extractor that the user names, or the one that the data calls for.
+
+    Raises:
+        DiffevalError: if there is none of that name, or it cannot do what is asked of it.
+    """
+    request = ExtractorRequest(
+        device=device,
+        weights=weights,
+        resize=resize,
+        fast=fast,
+        offline=offline,
+        reference=source,
+        reporter=reporter or SilentReporter(),
+    )
+    return open_extractor(name or default_extractor(source), request)
 
 
 def sampling_protocol(

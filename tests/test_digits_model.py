@@ -10,7 +10,7 @@ from diffeval.builtin import FOLDER
 from diffeval.checkpoints.checkpoint import load
 from diffeval.data.source import open_source
 from diffeval.features.digits import digits
-from diffeval.features.extractor import extract_all
+from diffeval.features.extractor import ExtractorRequest, extract_all
 from diffeval.metrics.debias import debiased_frechet
 from diffeval.metrics.frechet import frechet_distance, moments
 from diffeval.metrics.metric import FeatureSet
@@ -26,7 +26,9 @@ def reference() -> FeatureSet:
 
 def _real(spec: str) -> FeatureSet:
     source = open_source(spec)
-    return FeatureSet(extract_all(digits(torch.device("cpu"), None), source).features.astype(float), source.labels)
+    return FeatureSet(
+        extract_all(digits(ExtractorRequest(torch.device("cpu"))), source).features.astype(float), source.labels
+    )
 
 
 def _samples(w: float) -> tuple[np.ndarray, FeatureSet, float]:
@@ -34,7 +36,7 @@ def _samples(w: float) -> tuple[np.ndarray, FeatureSet, float]:
     plan = plan_sampling(load("digits"), Settings(n=N, w=w, device="cpu"))
     pixels = np.concatenate([plan.generator.images(range(start, start + 250)) for start in range(0, N, 250)])
     labels = plan.generator.labels(range(N))
-    extracted = digits(torch.device("cpu"), None).run(pixels)
+    extracted = digits(ExtractorRequest(torch.device("cpu"))).run(pixels)
     assert extracted.logits is not None
     assert labels is not None
     accuracy = float((extracted.logits.argmax(axis=1) == labels).mean())

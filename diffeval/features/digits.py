@@ -1,7 +1,6 @@
 """The ``digits`` extractor: a small classifier of the 8x8 digits, read at its penultimate layer."""
 
 import hashlib
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -13,7 +12,7 @@ from diffeval.data.digits import CLASSES
 from diffeval.data.source import Images
 from diffeval.diffusion.sampling import full_precision
 from diffeval.errors import DiffevalError
-from diffeval.features.extractor import EXTRACTORS, Extracted, Extractor
+from diffeval.features.extractor import EXTRACTORS, Extracted, Extractor, ExtractorRequest, refuse
 
 WEIGHTS = FOLDER / "digits_extractor.safetensors"
 DIM = 64
@@ -54,13 +53,14 @@ def to_input(images: Images) -> torch.Tensor:
 
 
 @EXTRACTORS.register("digits")
-def digits(device: torch.device, weights: Path | None) -> Extractor:
+def digits(request: ExtractorRequest) -> Extractor:
     """Loads the extractor.
 
     Raises:
-        DiffevalError: if the weights file is missing or of another network.
+        DiffevalError: if the weights file is missing or of another network, or for what this extractor cannot do.
     """
-    path = weights or WEIGHTS
+    refuse(request, "digits", variant=True, resize=True, fast=True)
+    path, device = request.weights or WEIGHTS, request.device
     with torch.device("meta"):  # no initial weights are drawn
         network = DigitsClassifier()
     try:
@@ -82,4 +82,13 @@ def digits(device: torch.device, weights: Path | None) -> Extractor:
             return Extracted(features.cpu().numpy(), network.classifier(features).cpu().numpy())
 
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    return Extractor("digits", f"digits/penultimate/{digest[:16]}", DIM, "none", CLASSES, run)
+    return Extractor(
+        "digits",
+        f"digits/penultimate/{digest[:16]}",
+        DIM,
+        "none",
+        CLASSES,
+        run,
+        layer="penultimate",
+        normalisation="to [-1, 1]",
+    )

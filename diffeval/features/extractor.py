@@ -1,7 +1,7 @@
 """What an extractor is, and which one a kind of data gets."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +10,7 @@ import torch
 
 from diffeval.data.source import Images, ImageSource
 from diffeval.errors import DiffevalError
+from diffeval.progress import Reporter, SilentReporter
 from diffeval.registry import Registry
 
 Features = npt.NDArray[np.float32]
@@ -33,12 +34,17 @@ class Extractor:
     """Maps uint8 images [n, C, H, W] to features.
 
     Attributes:
-        name: as ``--extractor`` takes it.
-        id: name, layer and the hash of the weights: two numbers compare only where it is equal.
+        name: as ``--extractor`` takes it, with its variant where there are several.
+        id: all that changes features: name, layer, resize, normalisation, hash of the weights, ``fast``. Two numbers
+            compare only where it is equal.
         dim: d.
-        resize: how images reach its input size.
+        resize: how images reach its input size, antialiasing and rounding included.
         classes: that its logits stand for; empty without a classifier.
         run: the function itself.
+        layer: where in the network the features are read.
+        normalisation: how pixels become the network's input.
+        notes: what the user should hear, e.g. the held-out accuracy of an extractor that was fitted.
+        exact: makes the same extractor in full precision; None for one that is.
     """
 
     name: str
@@ -47,29 +53,84 @@ class Extractor:
     resize: str
     classes: tuple[str, ...]
     run: Callable[[Images], Extracted]
+    layer: str = ""
+    normalisation: str = ""
+    notes: tuple[str, ...] = ()
+    exact: Callable[[], "Extractor"] | None = None
 
 
-# Makes an extractor on a device; the path is the user's --weights, or None.
-Factory = Callable[[torch.device, Path | None], Extractor]
+@dataclass(frozen=True, slots=True)
+class ExtractorRequest:
+    """What an extractor is made from; one that cannot honour a field refuses it by name.
+
+    Attributes:
+        device: where its network runs.
+        weights: the user's ``--weights``; None for the extractor's own.
+        variant: what follows the colon in ``NAME:VARIANT``; None for the usual one.
+        resize: name of a resizing protocol; None for the extractor's own.
+        fast: bfloat16 and compiled: several times faster, slightly other numbers.
+        offline: nothing is fetched from the network.
+        reference: the real images, for an extractor that is fitted to them.
+        reporter: hears of downloads and training.
+    """
+
+    device: torch.device
+    weights: Path | None = None
+    variant: str | None = None
+    resize: str | None = None
+    fast: bool = False
+    offline: bool = False
+    reference: ImageSource | None = None
+    reporter: Reporter = field(default_factory=SilentReporter)
+
+
+Factory = Callable[[ExtractorRequest], Extractor]
 EXTRACTORS: Registry[Factory] = Registry("extractor", "diffeval.features")
 
 
 def default_extractor(source: ImageSource) -> str:
-    """The extractor that the data calls for, whatever weights lie around.
-
-    Raises:
-        DiffevalError: if this version has none for such data.
-    """
+    """The extractor that the data calls for, whatever weights lie around."""
     if source.name == "digits":
         return "digits"
-    raise DiffevalError(
-        f"extractor: none is known for {source.spec} by default; name one with --extractor: {', '.join(EXTRACTORS)}"
+    # The first image tells the channels even where sizes are mixed.
+    return "fitted" if next(source.batches(1)).shape[1] == 1 else "inception"
+
+
+def refuse(
+    request: ExtractorRequest,
+    name: str,
+    *,
+    variant: bool = False,
+    resize: bool = False,
+    fast: bool = False,
+    weights: bool = False,
+) -> None:
+    """Refuses the marked fields of a request where the user gave them.
+
+    Raises:
+        DiffevalError: for the first that is set.
+    """
+    given = (
+        (variant, request.variant is not None, f"has no variant {request.variant!r}; write {name} alone"),
+        (resize, request.resize is not None, "has a resizing of its own; leave --resize out"),
+        (fast, request.fast, "is fast as it is; leave --fast out"),
+        (weights, request.weights is not None, "reads no weights file; leave --weights out"),
     )
+    for marked, found, reason in given:
+        if marked and found:
+            raise DiffevalError(f"extractor: {name} {reason}")
 
 
-def extract_all(extractor: Extractor, source: ImageSource, batch: int = 512) -> Extracted:
-    """Features and logits of a whole source, in order."""
-    parts = [extractor.run(images) for images in source.batches(batch)]
+def extract_all(
+    extractor: Extractor, source: ImageSource, batch: int = 512, reporter: Reporter | None = None
+) -> Extracted:
+    """Features and logits of a whole source, in order; a reporter hears how far it is."""
+    reporter = reporter or SilentReporter()
+    reporter.stage(f"features of {source.spec}", len(source), "images")
+    parts = []
+    for images in source.batches(batch):
+        parts.append(extractor.run(images))
+        reporter.advance(len(images))
     logits = [part.logits for part in parts if part.logits is not None]
     return Extracted(
         np.concatenate([part.features for part in parts]),
