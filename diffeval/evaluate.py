@@ -229,7 +229,7 @@ def _params(job: Job, real: RealImages) -> Mapping[str, Param]:
 
 
 def describe(
-    checkpoint: str | Path,
+    checkpoint: Checkpoint | str | Path,
     *,
     settings: Settings,
     at: Sequence[int] | None = None,
@@ -244,7 +244,7 @@ def describe(
 ) -> list[str]:
     """What ``evaluate`` or ``sample`` would do, in lines; everything is checked, nothing is sampled or written."""
     target = make_target(precision, max_n, settings.n)
-    loaded = load(checkpoint)
+    loaded = load(checkpoint) if isinstance(checkpoint, str | Path) else checkpoint
     plan = plan_sampling(loaded, settings)
     generator = plan.generator
     if task == "sample":

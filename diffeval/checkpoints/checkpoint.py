@@ -9,6 +9,7 @@ from typing import Protocol
 
 import torch
 
+from diffeval.checkpoints.options import LoadOptions
 from diffeval.diffusion.guidance import Denoiser
 from diffeval.diffusion.prediction import PredictionType
 from diffeval.diffusion.samplers import Sampler
@@ -74,30 +75,31 @@ class Checkpoint:
 class Loader(Protocol):
     """Turns what a user typed into a Checkpoint."""
 
-    def accepts(self, spec: str) -> bool:
+    def accepts(self, spec: str, options: LoadOptions) -> bool:
         """Whether this loader is the one for ``spec``; cheap, and never an error."""
 
-    def load(self, spec: str) -> Checkpoint:
+    def load(self, spec: str, options: LoadOptions) -> Checkpoint:
         """Loads it.
 
         Raises:
-            DiffevalError: if the files are not what they should be.
+            DiffevalError: if the files are not what they should be, or an option cannot be honoured.
         """
 
 
 LOADERS: Registry[Loader] = Registry("checkpoint loader", "diffeval.checkpoints")
 
 
-def load(spec: str | Path) -> Checkpoint:
+def load(spec: str | Path, options: LoadOptions | None = None) -> Checkpoint:
     """Loads a checkpoint: ``digits`` (built in) or a diffusers folder.
 
     Raises:
-        DiffevalError: if no loader knows what ``spec`` is, or its loader cannot read it.
+        DiffevalError: if no loader knows what ``spec`` is, or its loader cannot read it or cannot honour an option.
     """
     text = str(spec)
+    options = options or LoadOptions()
     for name in LOADERS:
-        if LOADERS[name].accepts(text):
-            return LOADERS[name].load(text)
+        if LOADERS[name].accepts(text, options):
+            return LOADERS[name].load(text, options)
     path = Path(text)
     if path.is_dir():
         inside = sorted(entry.name for entry in path.iterdir())[:6]

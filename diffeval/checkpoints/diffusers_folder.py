@@ -11,6 +11,7 @@ from diffusers import UNet2DModel
 
 from diffeval.checkpoints.card import FILE_NAME, Card, read_card
 from diffeval.checkpoints.checkpoint import LOADERS, Checkpoint, identity, sha256_of_files
+from diffeval.checkpoints.options import LoadOptions
 from diffeval.diffusion.guidance import Denoiser
 from diffeval.diffusion.prediction import PREDICTION_TYPES, PredictionType
 from diffeval.diffusion.samplers import Sampler, named_sampler
@@ -35,12 +36,14 @@ class _Declared:
 class DiffusersFolder:
     """Loads ``unet/`` with ``scheduler/``, and reads ``diffeval.json`` where it lies beside them."""
 
-    def accepts(self, spec: str) -> bool:
+    def accepts(self, spec: str, options: LoadOptions) -> bool:
         """Whether ``spec`` is a folder with a network in it."""
         return (Path(spec) / "unet" / "config.json").is_file()
 
-    def load(self, spec: str) -> Checkpoint:
+    def load(self, spec: str, options: LoadOptions) -> Checkpoint:
         """See ``Loader``."""
+        for name in options.given():
+            options.refuse("this version's loader of diffusers folders", (name,), "does not know it")
         folder = Path(spec)
         config = _read_json(folder / "unet" / "config.json")
         if config.get("_class_name") != "UNet2DModel":

@@ -11,6 +11,7 @@ import typer
 from diffeval.cli.config import read_config
 
 SAMPLING, OUTPUT, SCORING, READING = "Sampling", "Output", "Scores", "Data"
+CHECKPOINT = "Checkpoint"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,82 @@ class Common:
             "--config", callback=read_config, is_eager=True, help="TOML file with options; flags and environment win."
         ),
     ] = None
+
+
+@dataclass(frozen=True, slots=True)
+class Loading:
+    """How the checkpoint is read; what its files declare is overridden."""
+
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="Factory of the network of a weights file, pkg.module:factory or file.py:factory.",
+            rich_help_panel=CHECKPOINT,
+        ),
+    ] = None
+    key: Annotated[
+        str | None, typer.Option(help="Where the weights lie in the file, e.g. ema.", rich_help_panel=CHECKPOINT)
+    ] = None
+    raw: Annotated[
+        bool | None,
+        typer.Option(
+            "--raw/--ema", help="Weights without or with averaging; by default with.", rich_help_panel=CHECKPOINT
+        ),
+    ] = None
+    null_class: Annotated[
+        str | None, typer.Option(help="Class index that means no class, or none.", rich_help_panel=CHECKPOINT)
+    ] = None
+    schedule: Annotated[
+        str | None,
+        typer.Option(
+            help="linear, scaled_linear, squaredcos_cap_v2, sigmoid; .npy of alpha-bar; or a scheduler's folder.",
+            rich_help_panel=CHECKPOINT,
+        ),
+    ] = None
+    timesteps: Annotated[int | None, typer.Option(help="Training timesteps.", rich_help_panel=CHECKPOINT)] = None
+    zero_snr: Annotated[
+        bool | None,
+        typer.Option(
+            "--zero-snr/--no-zero-snr", help="--schedule rescaled to zero terminal SNR.", rich_help_panel=CHECKPOINT
+        ),
+    ] = None
+    prediction: Annotated[
+        str | None, typer.Option(help="epsilon, sample or v_prediction.", rich_help_panel=CHECKPOINT)
+    ] = None
+    value_range: Annotated[
+        str | None, typer.Option(help="Of the training pixels, e.g. 0,1.", rich_help_panel=CHECKPOINT)
+    ] = None
+    time: Annotated[
+        str | None,
+        typer.Option(help="What the network takes as time: step, t/T, log-snr or sigma.", rich_help_panel=CHECKPOINT),
+    ] = None
+    classes: Annotated[
+        int | None, typer.Option(help="Classes, without the null class.", rich_help_panel=CHECKPOINT)
+    ] = None
+    shape: Annotated[
+        str | None, typer.Option(help="Of the images, C,H,W, e.g. 3,32,32.", rich_help_panel=CHECKPOINT)
+    ] = None
+    preconditioning: Annotated[
+        str | None,
+        typer.Option(
+            help="edm, edm-denoiser or none; with numbers: edm:sigma_data=0.5,sigma_max=80.",
+            rich_help_panel=CHECKPOINT,
+        ),
+    ] = None
+    learned_variance: Annotated[
+        bool | None,
+        typer.Option(
+            "--learned-variance/--no-learned-variance",
+            help="The output holds a variance behind the prediction.",
+            rich_help_panel=CHECKPOINT,
+        ),
+    ] = None
+    revision: Annotated[
+        str | None, typer.Option(help="Branch, tag or commit on the hub.", rich_help_panel=CHECKPOINT)
+    ] = None
+    offline: Annotated[bool, typer.Option("--offline", help="Never ask the network.", rich_help_panel=CHECKPOINT)] = (
+        False
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +189,7 @@ class Reading:
     ] = "stop"
 
 
-GROUPS = (Common, Sampling, Output, Measuring, Reading)
+GROUPS = (Common, Loading, Sampling, Output, Measuring, Reading)
 
 
 def with_options(command: Callable[..., None]) -> Callable[..., None]:

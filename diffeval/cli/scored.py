@@ -8,7 +8,8 @@ from pathlib import Path
 import typer
 
 from diffeval.cli.console import ConsoleReporter
-from diffeval.cli.options import Common, Measuring, Output, Sampling
+from diffeval.cli.loading import load_checkpoint
+from diffeval.cli.options import Common, Loading, Measuring, Output, Sampling
 from diffeval.cli.running import document
 from diffeval.cli.tables import results_table
 from diffeval.errors import ExitCode
@@ -28,6 +29,7 @@ def run_and_show(
     max_n: int | None = None,
     keep: Keep,
     common: Common,
+    loading: Loading,
     sampling: Sampling,
     measuring: Measuring,
     output: Output,
@@ -38,9 +40,10 @@ def run_and_show(
     from diffeval.plan import Settings
 
     settings = Settings(n=n, **dataclasses.asdict(sampling))
+    loaded = load_checkpoint(checkpoint, loading)
     if output.dry_run:
         lines = describe(
-            checkpoint,
+            loaded,
             settings=settings,
             at=at,
             precision=precision,
@@ -53,7 +56,7 @@ def run_and_show(
         show_plan(lines, common)
         return None
     results = evaluate(
-        checkpoint,
+        loaded,
         settings=settings,
         at=at,
         precision=precision,

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from diffeval.cli.options import SCORING, Common, Measuring, Output, Sampling, with_options
+from diffeval.cli.options import SCORING, Common, Loading, Measuring, Output, Sampling, with_options
 from diffeval.cli.parse import counts, keep
 from diffeval.cli.running import reporting
 from diffeval.cli.scored import run_and_show
@@ -17,6 +17,7 @@ DEFAULT, FIRST = 5000, 1000
 def fid(
     checkpoint: Annotated[str, typer.Argument(metavar="CKPT", help="digits, or a diffusers folder.")],
     common: Common,
+    loading: Loading,
     sampling: Sampling,
     measuring: Measuring,
     output: Output,
@@ -55,6 +56,7 @@ def fid(
             max_n=max_n,
             keep=keep(measuring.keep),
             common=common,
+            loading=loading,
             sampling=sampling,
             measuring=measuring,
             output=output,

@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from diffeval.cli.options import OUTPUT, Common, Output, Sampling, with_options
+from diffeval.cli.loading import load_checkpoint
+from diffeval.cli.options import OUTPUT, Common, Loading, Output, Sampling, with_options
 from diffeval.cli.running import document, reporting
 from diffeval.cli.scored import show_plan
 from diffeval.errors import DiffevalError
@@ -18,6 +19,7 @@ FORMATS = ("png", "npz")
 def sample(
     checkpoint: Annotated[str, typer.Argument(metavar="CKPT", help="digits, or a diffusers folder.")],
     common: Common,
+    loading: Loading,
     sampling: Sampling,
     output: Output,
     n: Annotated[int, typer.Option("--n", help="Images.")] = 64,
@@ -43,10 +45,11 @@ def sample(
         from diffeval.plan import Settings
 
         settings = Settings(n=n, **dataclasses.asdict(sampling))
+        loaded = load_checkpoint(checkpoint, loading)
         if output.dry_run:
-            show_plan(describe(checkpoint, settings=settings, out=output.out, task="sample"), common)
+            show_plan(describe(loaded, settings=settings, out=output.out, task="sample"), common)
             return
-        run, harvest = draw(checkpoint, settings=settings, out=output.out, fresh=output.fresh, reporter=reporter)
+        run, harvest = draw(loaded, settings=settings, out=output.out, fresh=output.fresh, reporter=reporter)
         assert harvest.images is not None, "sampling keeps images"
         write = write_png if form == "png" else write_npz
         target = write(run.path, harvest.images, n)
