@@ -68,3 +68,8 @@ def _named(examples: Sequence[str], count: int) -> str:
         return ""
     more = f" and {count - len(examples)} more" if count > len(examples) else ""
     return f": {', '.join(examples)}{more}"
+
+
+def shown(name: str) -> str:
+    """A file name that fits into a line: what cannot be printed is escaped."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)
