@@ -25,12 +25,11 @@ from scipy.stats import t as student
 
 from diffeval.checkpoints.checkpoint import load
 from diffeval.data.source import open_source
-from diffeval.diffusion.sampling import Generator
 from diffeval.features.extractor import EXTRACTORS, ExtractorRequest, extract_all
 from diffeval.metrics.debias import Debiased, debiased_frechet
 from diffeval.metrics.metric import FeatureSet
 from diffeval.metrics.variance import paired_error, unpaired_error
-from diffeval.plan import Settings, plan_sampling
+from diffeval.plan import ImageMaker, Settings, plan_sampling
 
 Array = np.ndarray
 N, D, BATCH = 320, 64, 320
@@ -56,7 +55,7 @@ def digits_features(pairs: int, first_seed: int) -> dict[str, Array]:
     return kept
 
 
-def _images(generator: Generator) -> Array:
+def _images(generator: ImageMaker) -> Array:
     return np.concatenate([generator.images(range(at, min(at + BATCH, N))) for at in range(0, N, BATCH)])
 
 

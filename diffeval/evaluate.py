@@ -3,13 +3,13 @@
 import dataclasses
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from diffeval.checkpoints.checkpoint import Checkpoint, load
-from diffeval.diffusion.batching import device_name
+from diffeval.data.source import OpenOptions
 from diffeval.features.extractor import Extractor
 from diffeval.harvest import Harvest, open_harvest, reap, timed
 from diffeval.job import (
@@ -23,25 +23,30 @@ from diffeval.job import (
     warnings_of,
     with_images,
 )
-from diffeval.metrics.metric import METRICS, FeatureSet
-from diffeval.plan import (
-    Settings,
+from diffeval.measured import (
+    Extracting,
+    Measured,
+    Real,
+    open_measured,
+    open_reference,
     plan_extractor,
-    plan_reference,
-    plan_sampling,
-    sampling_protocol,
+    settle,
 )
+from diffeval.metrics.metric import METRICS, FeatureSet
+from diffeval.plan import SamplingPlan, Settings, plan_images, protocol_of
 from diffeval.precision import make_target, next_count
 from diffeval.progress import Reporter, SilentReporter
+from diffeval.ready import ReadyImages
 from diffeval.real import RealImages, real_images
-from diffeval.runs.directory import RunDirectory, default_name
-from diffeval.runs.files import require_writable_above
+from diffeval.runs.directory import RunDirectory
 from diffeval.runs.records import Keep, Param, Results
 from diffeval.scoring import Choices, Scoring, check_metrics, first_estimate, log_counts, score_counts
 
+USUAL_N = 5000
+
 
 def evaluate(
-    checkpoint: Checkpoint | str | Path,
+    checkpoint: Measured | str | Path,
     *,
     metrics: Sequence[str] = ("fid", "kid"),
     settings: Settings | None = None,
@@ -49,8 +54,8 @@ def evaluate(
     precision: float | None = None,
     max_n: int | None = None,
     ref: str | None = None,
-    extractor: str | None = None,
-    weights: Path | None = None,
+    extracting: Extracting | None = None,
+    opening: OpenOptions | None = None,
     out: Path | None = None,
     keep: Keep = "features",
     fresh: bool = False,
@@ -62,16 +67,16 @@ def evaluate(
     The same call continues a run that was stopped, returns one that is finished, and extends one to a larger n.
 
     Args:
-        checkpoint: a Checkpoint, or what ``load`` takes.
+        checkpoint: a Checkpoint, or what ``load`` takes; or ready-made images, ``images:DIR``.
         metrics: names of metrics; the first decides how many images are needed.
-        settings: how to sample; by default 5,000 images as the checkpoint declares.
+        settings: how to sample; by default 5,000 images as the checkpoint declares, or all ready-made ones.
         at: sample counts to log; by default the usual ones up to n.
         precision: go on from ``settings.n`` images until the first metric's 95% interval is no wider than plus or
             minus this share of its value; whether that was reached, the score's ``params["precision"]`` says.
         max_n: the most images that ``precision`` may take; by default 50,000.
-        ref: the reference; by default the data that the checkpoint was trained on.
-        extractor: name of an extractor; by default the one that the data calls for.
-        weights: file with the extractor's weights.
+        ref: the reference, images or statistics; by default the data that the checkpoint was trained on.
+        extracting: how features are made; by default as the data calls for.
+        opening: how images on disk are opened.
         out: the run directory; by default named after checkpoint, task, seed and protocol, under ``runs/``.
         keep: what stays on disk beside the results.
         fresh: start anew, whatever the directory holds.
@@ -83,14 +88,12 @@ def evaluate(
         StoppedError: when the reporter asked to stop; the same call continues.
     """
     reporter = reporter or SilentReporter()
-    settings = settings or Settings(n=5000)
-    target = make_target(precision, max_n, settings.n)
     check_metrics(metrics)
-    if isinstance(checkpoint, str | Path):
-        checkpoint = load(checkpoint)
-    plan = plan_sampling(checkpoint, settings)
-    source = plan_reference(checkpoint, ref)
-    used = plan_extractor(source, extractor, weights, plan.generator.device)
+    measured = open_measured(checkpoint, opening=opening)
+    settings = settings or Settings(n=usual_n(measured))
+    target = make_target(precision, max_n, settings.n)
+    known = prepare(measured, settings, ref, extracting, opening, reporter)
+    plan, used, reference = known.plan, known.extractor, known.reference
     if target is not None:
         least = min(METRICS[metrics[0]].needs(used.dim), target.max_n)
         settings = dataclasses.replace(settings, n=max(settings.n, least))
@@ -100,8 +103,8 @@ def evaluate(
         return log_counts(n, at, used.dim, metrics, bounded=target is None)
 
     counts(settings.n)
-    protocol = sampling_protocol(task, plan.generator, extractor=used, reference=source)
-    job = open_job(checkpoint, settings, plan, protocol, out, fresh, reporter)
+    protocol = protocol_of(task, plan.generator, extractor=used, reference=reference)
+    job = open_job(measured, settings, plan, protocol, out, fresh, reporter)
     with holding(job.run):
         if target is not None:
             job = beginning(job, target)
@@ -114,7 +117,8 @@ def evaluate(
             return found
         harvest = open_harvest(job.run, job.state.chunk, used, keep_images=keep == "images")
         _sample(job, harvest, used, reporter)
-        real = real_images(job.checkpoint, source, used, reporter)
+        real = real_images(measured, reference, used, reporter)
+        real = dataclasses.replace(real, warnings=(*known.warnings, *real.warnings))
         while target is not None:
             estimate = first_estimate(metrics[0], _generated(job, harvest), real)
             more = next_count(target, estimate, job.settings.n, job.state.chunk)
@@ -126,8 +130,50 @@ def evaluate(
         return _score_and_save(job, harvest, real, counts(job.settings.n), choices, reporter)
 
 
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """Everything that a score needs, opened and held against each other.
+
+    Attributes:
+        plan: how the images come about.
+        extractor: makes the features.
+        reference: images or moments.
+        warnings: what a reader must know of it.
+    """
+
+    plan: SamplingPlan
+    extractor: Extractor
+    reference: Real
+    warnings: tuple[str, ...]
+
+
+def prepare(
+    measured: Measured,
+    settings: Settings,
+    ref: str | None,
+    extracting: Extracting | None,
+    opening: OpenOptions | None,
+    reporter: Reporter,
+) -> Prepared:
+    """Opens the reference and the extractor, cheap things first.
+
+    Raises:
+        DiffevalError: if something is missing, or two things do not fit each other.
+    """
+    plan = plan_images(measured, settings)
+    opened = open_reference(measured, ref, opening)
+    extractor = plan_extractor(opened, extracting or Extracting(), plan.generator.device, reporter)
+    reference, warnings = settle(measured, opened, extractor)
+    return Prepared(plan, extractor, reference, warnings)
+
+
+def usual_n(measured: Measured) -> int:
+    """Images where the user names no number."""
+    return len(measured.source) if isinstance(measured, ReadyImages) else USUAL_N
+
+
 def sample(
-    checkpoint: Checkpoint | str | Path,
+    checkpoint: Measured | str | Path,
     *,
     settings: Settings,
     out: Path | None = None,
@@ -136,11 +182,10 @@ def sample(
 ) -> tuple[RunDirectory, Harvest]:
     """Samples images and nothing else; they lie by chunk in the run's ``images/``. See ``evaluate``."""
     reporter = reporter or SilentReporter()
-    if isinstance(checkpoint, str | Path):
-        checkpoint = load(checkpoint)
-    plan = plan_sampling(checkpoint, settings)
-    protocol = sampling_protocol("sample", plan.generator)
-    job = open_job(checkpoint, settings, plan, protocol, out, fresh, reporter)
+    measured = open_measured(checkpoint)
+    plan = plan_images(measured, settings)
+    protocol = protocol_of("sample", plan.generator)
+    job = open_job(measured, settings, plan, protocol, out, fresh, reporter)
     with holding(job.run):
         harvest = open_harvest(job.run, job.state.chunk, None, keep_images=True)
         batch = _sample(job, harvest, None, reporter)
@@ -218,63 +263,10 @@ def _save(
 
 
 def _params(job: Job, real: RealImages) -> Mapping[str, Param]:
-    generator = job.plan.generator
     return {
-        "w": generator.w,
-        "sampler": generator.sampler.name,
-        "steps": generator.steps,
+        "w": job.protocol.w,
+        "sampler": job.protocol.sampler,
+        "steps": job.protocol.steps,
         "extractor": real.extractor,
         "reference": real.spec,
     }
-
-
-def describe(
-    checkpoint: Checkpoint | str | Path,
-    *,
-    settings: Settings,
-    at: Sequence[int] | None = None,
-    ref: str | None = None,
-    extractor: str | None = None,
-    weights: Path | None = None,
-    out: Path | None = None,
-    task: str = "fid",
-    metrics: Sequence[str] = ("fid", "kid"),
-    precision: float | None = None,
-    max_n: int | None = None,
-) -> list[str]:
-    """What ``evaluate`` or ``sample`` would do, in lines; everything is checked, nothing is sampled or written."""
-    target = make_target(precision, max_n, settings.n)
-    loaded = load(checkpoint) if isinstance(checkpoint, str | Path) else checkpoint
-    plan = plan_sampling(loaded, settings)
-    generator = plan.generator
-    if task == "sample":
-        protocol = sampling_protocol(task, generator)
-        counts: Sequence[int] = ()
-    else:
-        source = plan_reference(loaded, ref)
-        used = plan_extractor(source, extractor, weights, generator.device)
-        counts = log_counts(settings.n, at, used.dim, metrics, bounded=target is None)
-        protocol = sampling_protocol(task, generator, extractor=used, reference=source)
-    run = RunDirectory(out or Path("runs") / default_name(loaded.name, loaded.sha256, task, settings.seed, protocol))
-    state = run.state()
-    guidance = "unconditional" if generator.w is None else f"w={generator.w:g}"
-    lines = [
-        f"checkpoint  {loaded.name} {loaded.sha256[:8]} ({loaded.path})",
-        f"images      {settings.n}, {generator.shape}, {guidance}, seed {settings.seed}",
-        f"sampler     {generator.sampler.name} {generator.sampler.recorded()}, {generator.steps} steps",
-        f"device      {device_name(generator.device)}, {generator.dtype}, batches of {plan.batch}",
-    ]
-    if target is not None:
-        lines.append(f"precision   until ±{100 * target.precision:g}%, at most {target.max_n} images")
-    if counts:
-        lines += [
-            f"reference   {protocol.reference} ({len(source)} images)",
-            f"extractor   {protocol.extractor} ({used.dim} dimensions)",
-            f"scores      {', '.join(metrics)} at n = {', '.join(map(str, counts))}",
-        ]
-        kept = settings.n * (used.dim + len(used.classes)) * 4
-        pixels = settings.n * int(np.prod(generator.shape))
-        lines.append(f"disk        {kept / 1e6:.1f} MB of features, {pixels / 1e6:.1f} MB more with --keep images")
-    lines.append(f"run         {run.path} ({state.status if state else 'new'})")
-    require_writable_above(run.path)
-    return lines

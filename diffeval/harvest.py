@@ -7,9 +7,9 @@ import numpy as np
 import torch
 
 from diffeval.diffusion.batching import is_out_of_memory, split_batches
-from diffeval.diffusion.sampling import Generator
 from diffeval.errors import DiffevalError, StoppedError
 from diffeval.features.extractor import Extractor
+from diffeval.plan import ImageMaker
 from diffeval.progress import Reporter
 from diffeval.runs.chunks import Arrays, ChunkStore
 from diffeval.runs.directory import RunDirectory
@@ -53,7 +53,7 @@ def open_harvest(run: RunDirectory, chunk: int, extractor: Extractor | None, *, 
 def reap(
     run: RunDirectory,
     harvest: Harvest,
-    generator: Generator,
+    generator: ImageMaker,
     extractor: Extractor | None,
     n: int,
     batch: int,
@@ -79,7 +79,7 @@ def reap(
 def _fill_chunk(
     run: RunDirectory,
     harvest: Harvest,
-    generator: Generator,
+    generator: ImageMaker,
     extractor: Extractor | None,
     wanted: range,
     batch: int,
@@ -87,6 +87,8 @@ def _fill_chunk(
 ) -> int:
     """Completes one chunk from its last committed row; commits what it has when asked to stop."""
     start, size = wanted.start, harvest.stores[0].size
+    # Whole batches, beyond the last image that is wanted, but not beyond the last there is.
+    end = min(start + size, generator.limit or start + size)
     held = {store.folder: store.read(start) or {} for store in harvest.stores}
     position = start + min(store.rows(start) for store in harvest.stores)
     parts: dict[str, list[Arrays]] = {
@@ -94,7 +96,7 @@ def _fill_chunk(
     }
     stopping = False
     while position < wanted.stop and not stopping:
-        indices = next(split_batches(position, min(start + size, position + batch), batch))
+        indices = next(split_batches(position, min(end, position + batch), batch))
         try:
             images = generator.images(indices)
             extracted = extractor.run(images) if extractor else None
@@ -142,7 +144,7 @@ def _halve(run: RunDirectory, batch: int, reporter: Reporter) -> int:
     return batch // 2
 
 
-def _extend_grid(run: RunDirectory, indices: range, images: np.ndarray, generator: Generator) -> None:
+def _extend_grid(run: RunDirectory, indices: range, images: np.ndarray, generator: ImageMaker) -> None:
     """Keeps the first images for the report, whatever else is kept."""
     if indices.start >= GRID:
         return

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import torch
 
-from diffeval.checkpoints.checkpoint import Checkpoint
 from diffeval.diffusion.batching import device_name
 from diffeval.errors import DiffevalError, StoppedError
+from diffeval.measured import Measured
 from diffeval.plan import SamplingPlan, Settings
 from diffeval.precision import Target
 from diffeval.progress import Reporter
@@ -24,7 +24,7 @@ class Job:
     """A planned run.
 
     Attributes:
-        checkpoint: what is measured.
+        checkpoint: what is measured, or ready-made images in its place.
         settings: as the user gave them.
         plan: how it is sampled.
         protocol: what defines the numbers.
@@ -33,7 +33,7 @@ class Job:
         warned: warnings that the reporter held before this run, which are not this run's.
     """
 
-    checkpoint: Checkpoint
+    checkpoint: Measured
     settings: Settings
     plan: SamplingPlan
     protocol: Protocol
@@ -43,7 +43,7 @@ class Job:
 
 
 def open_job(
-    checkpoint: Checkpoint,
+    checkpoint: Measured,
     settings: Settings,
     plan: SamplingPlan,
     protocol: Protocol,

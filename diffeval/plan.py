@@ -1,20 +1,21 @@
 """From what the user asked for to what will be done: cheap mistakes are found here, before the first network call."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Protocol as Interface
 
 import torch
 
 from diffeval.checkpoints.checkpoint import Checkpoint
-from diffeval.data.source import ImageSource, open_source
+from diffeval.data.pixels import Images, Labels
 from diffeval.diffusion.batching import pick_batch, pick_device
 from diffeval.diffusion.conditions import LABEL_RULE
 from diffeval.diffusion.samplers import Sampler, build_scheduler, named_sampler
-from diffeval.diffusion.sampling import DTYPES, ROUNDING, Generator
+from diffeval.diffusion.sampling import DTYPES, ROUNDINGS, Generator
 from diffeval.errors import DiffevalError
-from diffeval.features.extractor import Extractor, ExtractorRequest, default_extractor
-from diffeval.features.opening import open_extractor
-from diffeval.progress import Reporter, SilentReporter
+from diffeval.features.extractor import Extractor
+from diffeval.measured import Measured, Real
+from diffeval.ready import ReadyImages, Shown, shown
 from diffeval.registry import did_you_mean
 from diffeval.runs.records import Protocol
 
@@ -39,6 +40,7 @@ class Settings:
         device: auto, cpu, cuda, cuda:1, mps.
         dtype: fp32, fp16 or bf16, of the network.
         batch: images per network call.
+        rounding: how float pixels become uint8, a name in ``ROUNDINGS``.
     """
 
     n: int
@@ -51,6 +53,29 @@ class Settings:
     device: str = "auto"
     dtype: str = "fp32"
     batch: int | None = None
+    rounding: str = "nearest"
+
+
+class ImageMaker(Interface):
+    """Turns image indices into images: a checkpoint's generator, or ready-made images."""
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(C, H, W) of what the network works on, or of the images."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where it works."""
+
+    @property
+    def limit(self) -> int | None:
+        """How many images there are; None without end."""
+
+    def images(self, indices: range) -> Images:
+        """Images of consecutive indices, uint8 [len(indices), C, H, W]."""
+
+    def labels(self, indices: Sequence[int]) -> Labels | None:
+        """Their classes, where classes are what images are made of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +88,37 @@ class SamplingPlan:
         chunk: images per chunk file, a multiple of ``batch``.
     """
 
-    generator: Generator
+    generator: ImageMaker
     batch: int
     chunk: int
+
+
+def plan_images(measured: Measured, settings: Settings) -> SamplingPlan:
+    """How the images come about: sampled from a checkpoint, or ready-made.
+
+    Raises:
+        DiffevalError: for any setting that cannot be honoured.
+    """
+    if settings.n < 1:
+        raise DiffevalError(f"sampling: n is {settings.n}, needs at least 1; raise --n")
+    if isinstance(measured, Checkpoint):
+        return plan_sampling(measured, settings)
+    _refuse_sampling(measured, settings)
+    if settings.n > len(measured.source):
+        raise DiffevalError(
+            f"images: {measured.path} holds {len(measured.source)} images, --n asks for {settings.n}; leave --n out"
+        )
+    batch = settings.batch or pick_batch(torch.device("cpu"), measured.shape, branches=1)
+    maker = shown(measured, pick_device(settings.device))
+    return SamplingPlan(maker, batch, batch * max(1, CHUNK // batch))
+
+
+def _refuse_sampling(measured: ReadyImages, settings: Settings) -> None:
+    """Ready-made images are not sampled, and a setting that says how would be ignored."""
+    usual = Settings(n=settings.n)
+    for name in ("seed", "sampler", "steps", "w", "eta", "karras", "dtype", "rounding"):
+        if getattr(settings, name) != getattr(usual, name):
+            raise DiffevalError(f"images: {measured.path} holds ready-made images; leave --{name} out")
 
 
 def plan_sampling(checkpoint: Checkpoint, settings: Settings) -> SamplingPlan:
@@ -74,12 +127,13 @@ def plan_sampling(checkpoint: Checkpoint, settings: Settings) -> SamplingPlan:
     Raises:
         DiffevalError: for any setting that this checkpoint or machine cannot honour.
     """
-    if settings.n < 1:
-        raise DiffevalError(f"sampling: n is {settings.n}, needs at least 1; raise --n")
     if not 0 <= settings.seed < 2**64:
         raise DiffevalError(f"sampling: seed is {settings.seed}, must be from 0 to 2^64 - 1")
     if settings.dtype not in DTYPES:
         raise DiffevalError(f"sampling: unknown dtype {settings.dtype!r};{did_you_mean(settings.dtype, DTYPES)}")
+    if settings.rounding not in ROUNDINGS:
+        known = did_you_mean(settings.rounding, ROUNDINGS)
+        raise DiffevalError(f"sampling: unknown rounding {settings.rounding!r};{known}")
     if settings.batch is not None and settings.batch < 1:
         raise DiffevalError(f"sampling: batch is {settings.batch}, needs at least 1")
     w = _guidance_scale(checkpoint, settings.w)
@@ -100,6 +154,7 @@ def plan_sampling(checkpoint: Checkpoint, settings: Settings) -> SamplingPlan:
         device=device,
         dtype=settings.dtype,
         decode=checkpoint.decode,
+        rounding=settings.rounding,
     )
     fitting = pick_batch(device, checkpoint.shape, branches=_branches(w))
     batch = settings.batch or min(fitting, max(LEAST_BATCH, 1 << (settings.n - 1).bit_length()))
@@ -153,69 +208,28 @@ def _sampler(checkpoint: Checkpoint, settings: Settings) -> tuple[Sampler, int]:
     return sampler, settings.steps if settings.steps is not None else default
 
 
-def plan_reference(checkpoint: Checkpoint, ref: str | None) -> ImageSource:
-    """Opens the reference: the user's, or the data that the checkpoint was trained on.
-
-    Raises:
-        DiffevalError: if there is none, or its images are of another shape than the checkpoint's.
-    """
-    spec = ref or checkpoint.reference
-    if spec is None:
-        raise DiffevalError(
-            f"reference: {checkpoint.name} does not say what it was trained on; give --ref, e.g. digits"
-        )
-    source = open_source(spec)
-    if source.shape != checkpoint.shape:
-        ours, theirs = ("x".join(map(str, shape)) for shape in (checkpoint.shape, source.shape))
-        raise DiffevalError(
-            f"reference: {source.spec} holds {theirs} images, {checkpoint.name} makes {ours}; give another --ref"
-        )
-    return source
-
-
-def plan_extractor(
-    source: ImageSource,
-    name: str | None,
-    weights: Path | None,
-    device: torch.device,
-    *,
-    resize: str | None = None,
-    fast: bool = False,
-    offline: bool = False,
-    reporter: Reporter | None = None,
-) -> Extractor:
-    """The extractor that the user names, or the one that the data calls for.
-
-    Raises:
-        DiffevalError: if there is none of that name, or it cannot do what is asked of it.
-    """
-    request = ExtractorRequest(
-        device=device,
-        weights=weights,
-        resize=resize,
-        fast=fast,
-        offline=offline,
-        reference=source,
-        reporter=reporter or SilentReporter(),
-    )
-    return open_extractor(name or default_extractor(source), request)
-
-
-def sampling_protocol(
-    task: str, generator: Generator, *, extractor: Extractor | None = None, reference: ImageSource | None = None
+def protocol_of(
+    task: str, generator: ImageMaker, *, extractor: Extractor | None = None, reference: Real | None = None
 ) -> Protocol:
-    """The protocol of a run with this generator."""
+    """The protocol of a run whose images ``generator`` makes."""
+    sampled = generator if isinstance(generator, Generator) else None
     return Protocol(
         task=task,
-        sampler=generator.sampler.name,
-        sampler_config=generator.sampler.recorded(),
-        steps=generator.steps,
-        w=generator.w,
-        labels=LABEL_RULE if generator.classes else "none",
-        rounding=ROUNDING,
-        dtype=generator.dtype,
+        sampler=sampled.sampler.name if sampled else None,
+        sampler_config=sampled.sampler.recorded() if sampled else {},
+        steps=sampled.steps if sampled else None,
+        w=sampled.w if sampled else None,
+        labels=_label_rule(generator),
+        rounding=sampled.rounding if sampled else None,
+        dtype=sampled.dtype if sampled else None,
         extractor=extractor.id if extractor else None,
         resize=extractor.resize if extractor else None,
         reference=reference.spec if reference else None,
         reference_hash=reference.content_hash() if reference else None,
     )
+
+
+def _label_rule(generator: ImageMaker) -> str:
+    if isinstance(generator, Shown):
+        return "as given" if generator.source.labels is not None else "none"
+    return LABEL_RULE if isinstance(generator, Generator) and generator.classes else "none"

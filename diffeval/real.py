@@ -1,13 +1,16 @@
 """The real images of a run, as features: the reference, and those held out from it."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
-from diffeval.checkpoints.checkpoint import Checkpoint
-from diffeval.data.source import ImageSource
-from diffeval.features.extractor import Extractor, extract_all
-from diffeval.features.reference import held_out_source, make_reference
+from diffeval.data.source import ImageSource, split_spec
+from diffeval.features.extractor import Extractor
+from diffeval.features.reference import held_out_source, source_features
+from diffeval.features.statistics import Statistics
+from diffeval.measured import Measured, Real
+from diffeval.metrics.frechet import Moments
 from diffeval.metrics.metric import FeatureSet
 from diffeval.progress import Reporter
 
@@ -19,7 +22,7 @@ class RealImages:
     Attributes:
         spec: of the reference.
         extractor: name of what made the features.
-        reference: its images.
+        reference: its images; without any where only their moments are known.
         held_out: images of the same population that are not in it; None without such.
         independent: whether the checkpoint is known not to have been trained on the reference.
         warnings: what is not known, or not as declared.
@@ -33,35 +36,63 @@ class RealImages:
     warnings: tuple[str, ...]
 
 
-def real_images(checkpoint: Checkpoint, source: ImageSource, extractor: Extractor, reporter: Reporter) -> RealImages:
+def real_images(measured: Measured, reference: Real, extractor: Extractor, reporter: Reporter) -> RealImages:
     """Extracts them, or finds them in the cache."""
-    reference = make_reference(source, extractor, reporter)
-    held_out = held_out_source(source)
-    held_out_set = None
-    if held_out is not None:
-        held_out_set = FeatureSet(extract_all(extractor, held_out).features.astype(np.float64), held_out.labels)
+    if isinstance(reference, Statistics):
+        return _from_statistics(measured, reference, extractor)
+    held_out = held_out_source(reference)
     return RealImages(
-        spec=source.spec,
+        spec=reference.spec,
         extractor=extractor.name,
-        reference=FeatureSet(reference.features.astype(np.float64), reference.labels),
-        held_out=held_out_set,
-        independent=_independent(checkpoint, source),
-        warnings=_origin_warnings(checkpoint, source),
+        reference=_features(reference, extractor, reporter),
+        held_out=None if held_out is None else _features(held_out, extractor, reporter),
+        independent=_independent(measured, reference.spec),
+        warnings=_origin_warnings(measured, reference),
     )
 
 
-def _independent(checkpoint: Checkpoint, source: ImageSource) -> bool:
+def _features(source: ImageSource, extractor: Extractor, reporter: Reporter) -> FeatureSet:
+    return FeatureSet(source_features(source, extractor, reporter).astype(np.float64), source.labels)
+
+
+def _from_statistics(measured: Measured, statistics: Statistics, extractor: Extractor) -> RealImages:
+    """Moments alone are a fixed point: how they scatter is not known."""
+    if statistics.features is not None:
+        known = FeatureSet(statistics.features.astype(np.float64), statistics.labels)
+    else:
+        known = FeatureSet(np.empty((0, statistics.dim)))
+        known.once("moments", lambda: Moments(statistics.mean, statistics.covariance, statistics.n or 0))
+    origin = statistics.origin
+    independent = statistics.features is not None and origin is not None and _independent(measured, origin.reference)
+    said = (
+        ()
+        if independent or measured.reference is not None
+        else (f"it is unknown whether {measured.name} was trained on {statistics.spec}; the reference is held fixed",)
+    )
+    return RealImages(statistics.spec, extractor.name, known, None, independent, said)
+
+
+def _independent(measured: Measured, spec: str) -> bool:
     """Whether the reference is known to be no part of what the checkpoint was trained on."""
-    if checkpoint.reference is None:
+    if measured.reference is None:
         return False
-    trained_name, _, trained_split = checkpoint.reference.partition("@")
-    name, _, split = source.spec.partition("@")
-    return name == trained_name and {trained_split, split} in ({"train", "heldout"}, {"train", "test"})
+    trained, trained_split = split_spec(measured.reference)
+    name, split = split_spec(spec)
+    return _place(name) == _place(trained) and {trained_split, split} in ({"train", "heldout"}, {"train", "test"})
 
 
-def _origin_warnings(checkpoint: Checkpoint, source: ImageSource) -> tuple[str, ...]:
-    if checkpoint.reference is None:
-        return (f"it is unknown whether {checkpoint.name} was trained on {source.spec}; the reference is held fixed",)
-    if checkpoint.reference == source.spec and checkpoint.reference_hash not in (None, source.content_hash()):
-        return (f"{source.spec} is not the data that {checkpoint.name} was trained on: its hash differs",)
+def _place(name: str) -> str:
+    """A source's name with its folder or file as an absolute path: the same data, however it is written."""
+    kind, colon, argument = name.partition(":")
+    return f"{kind}:{Path(argument).expanduser().resolve()}" if colon else kind
+
+
+def _origin_warnings(measured: Measured, source: ImageSource) -> tuple[str, ...]:
+    if measured.reference is None:
+        return (f"it is unknown whether {measured.name} was trained on {source.spec}; the reference is held fixed",)
+    if _place(measured.reference) == _place(source.spec) and measured.reference_hash not in (
+        None,
+        source.content_hash(),
+    ):
+        return (f"{source.spec} is not the data that {measured.name} was trained on: its hash differs",)
     return ()

@@ -190,6 +190,9 @@ def _estimates(name: str, generated: FeatureSet, reference: FeatureSet, independ
     metric = METRICS[name]
     if len(generated) < metric.needs(generated.dim):
         return refused(metric, len(generated), generated.dim)
+    if not len(reference) and not metric.from_moments:
+        reason = f"the reference holds moments alone, {name} needs its features (diffeval ref make --features)"
+        return tuple(Estimate(one, None, higher_is_better=False, params={"error": reason}) for one in metric.scores)
     try:
         return metric.compute(generated, reference, independent)
     except (ValueError, ArithmeticError, np.linalg.LinAlgError) as error:

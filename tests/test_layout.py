@@ -22,8 +22,8 @@ ROWS = (
     ("features",),
     ("metrics",),
     ("training",),
-    ("plan", "job", "harvest", "real", "precision", "scoring", "export"),
-    ("evaluate", "compare"),
+    ("ready", "measured", "published", "plan", "job", "harvest", "real", "precision", "scoring", "export"),
+    ("evaluate", "describe", "compare", "refs"),
     ("report", "doctor"),
     ("cli", "__main__"),
 )

@@ -161,15 +161,36 @@ class Measuring:
     ref: Annotated[
         str | None,
         typer.Option(
-            help="Real images, e.g. digits@heldout; by default what the checkpoint was trained on.",
+            help="Real images or statistics, e.g. folder:DIR, mnist:DIR@heldout, stats:FILE; by default what the "
+            "checkpoint was trained on.",
             rich_help_panel=SCORING,
         ),
     ] = None
     extractor: Annotated[
-        str | None, typer.Option(help="Feature extractor; by default the data decides.", rich_help_panel=SCORING)
+        str | None,
+        typer.Option(
+            help="digits, fitted, inception, dinov2, clip, or pkg.module:factory; by default the data decides.",
+            rich_help_panel=SCORING,
+        ),
     ] = None
     weights: Annotated[
         Path | None, typer.Option(help="File with the extractor's weights.", rich_help_panel=SCORING)
+    ] = None
+    resize: Annotated[
+        str | None,
+        typer.Option(
+            help="Resizing protocol of the extractor, e.g. clean or legacy_pytorch.", rich_help_panel=SCORING
+        ),
+    ] = None
+    fast: Annotated[
+        bool,
+        typer.Option("--fast", help="Extract in bfloat16, compiled; the drift is measured.", rich_help_panel=SCORING),
+    ] = False
+    protocol: Annotated[
+        str | None,
+        typer.Option(
+            help="A published protocol: adm, edm2 or clean-fid; sets n, resize and rounding.", rich_help_panel=SCORING
+        ),
     ] = None
     keep: Annotated[
         str, typer.Option(help="images, features or none: what stays beside the results.", rich_help_panel=OUTPUT)

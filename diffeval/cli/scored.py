@@ -8,8 +8,8 @@ from pathlib import Path
 import typer
 
 from diffeval.cli.console import ConsoleReporter
-from diffeval.cli.loading import load_checkpoint
-from diffeval.cli.options import Common, Loading, Measuring, Output, Sampling
+from diffeval.cli.loading import load_options
+from diffeval.cli.options import Common, Loading, Measuring, Output, Reading, Sampling
 from diffeval.cli.running import document
 from diffeval.cli.tables import results_table
 from diffeval.errors import ExitCode
@@ -23,7 +23,7 @@ SIZE_UNITS = (("GB", 1e9), ("MB", 1e6), ("kB", 1e3))
 def run_and_show(
     checkpoint: str,
     *,
-    n: int,
+    n: int | None,
     at: Sequence[int] | None,
     precision: float | None = None,
     max_n: int | None = None,
@@ -32,43 +32,42 @@ def run_and_show(
     loading: Loading,
     sampling: Sampling,
     measuring: Measuring,
+    reading: Reading,
     output: Output,
     reporter: ConsoleReporter,
 ) -> Results | None:
-    """Evaluates and shows; None for a dry run."""
-    from diffeval.evaluate import describe, evaluate
+    """Evaluates and shows; None for a dry run. Without n it takes the protocol's, or the usual one."""
+    from diffeval.data.source import OpenOptions
+    from diffeval.describe import describe
+    from diffeval.evaluate import evaluate, usual_n
+    from diffeval.measured import Extracting, open_measured
     from diffeval.plan import Settings
+    from diffeval.published import combined
 
-    settings = Settings(n=n, **dataclasses.asdict(sampling))
-    loaded = load_checkpoint(checkpoint, loading)
-    if output.dry_run:
-        lines = describe(
-            loaded,
-            settings=settings,
-            at=at,
-            precision=precision,
-            max_n=max_n,
-            ref=measuring.ref,
-            extractor=measuring.extractor,
-            weights=measuring.weights,
-            out=output.out,
-        )
-        show_plan(lines, common)
-        return None
-    results = evaluate(
-        loaded,
-        settings=settings,
-        at=at,
-        precision=precision,
-        max_n=max_n,
-        ref=measuring.ref,
-        extractor=measuring.extractor,
-        weights=measuring.weights,
-        out=output.out,
-        keep=keep,
-        fresh=output.fresh,
-        reporter=reporter,
+    opening = OpenOptions(reading.download, reading.on_bad, loading.offline, reporter)  # type: ignore[arg-type]
+    measured = open_measured(checkpoint, load_options(loading), opening)
+    extracting = Extracting(
+        measuring.extractor, measuring.weights, measuring.resize, measuring.fast, offline=loading.offline
     )
+    settings = Settings(n=n or 0, **dataclasses.asdict(sampling))
+    if measuring.protocol is not None:
+        settings, extracting = combined(measuring.protocol, settings, extracting, reporter)
+    if not settings.n:
+        settings = dataclasses.replace(settings, n=usual_n(measured))
+    asked = {
+        "settings": settings,
+        "at": at,
+        "precision": precision,
+        "max_n": max_n,
+        "ref": measuring.ref,
+        "extracting": extracting,
+        "opening": opening,
+        "out": output.out,
+    }
+    if output.dry_run:
+        show_plan(describe(measured, **asked), common)  # type: ignore[arg-type]  # the same words as evaluate's
+        return None
+    results = evaluate(measured, keep=keep, fresh=output.fresh, reporter=reporter, **asked)  # type: ignore[arg-type]
     show(results, common)
     if all(score.value is None for score in results.scores):
         print(f"error: no score could be computed: {results.scores[0].error}", file=sys.stderr)

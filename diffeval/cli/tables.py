@@ -7,11 +7,11 @@ from diffeval.runs.records import Results, Score
 
 
 def columns(rows: Sequence[Sequence[str]]) -> str:
-    """Rows as text, each column as wide as its widest cell, right-aligned but for the first."""
+    """Rows as text, each column as wide as its widest cell, right-aligned but for first and last, which are words."""
     widths = [max(len(row[index]) for row in rows) for index in range(len(rows[0]))]
     lines = (
         "  ".join(
-            cell.ljust(width) if index == 0 else cell.rjust(width)
+            cell.ljust(width) if index in (0, len(row) - 1) else cell.rjust(width)
             for index, (cell, width) in enumerate(zip(row, widths, strict=True))
         ).rstrip()
         for row in rows

@@ -17,8 +17,13 @@ from diffeval.diffusion.samplers import Sampler, build_scheduler, is_stochastic
 from diffeval.diffusion.schedule import NoiseSchedule
 from diffeval.errors import DiffevalError
 
-# Names the rule in the protocol: (x + 1) * 127.5, to the nearest integer, clipped to 0..255.
-ROUNDING = "nearest"
+# How x in [-1, 1] becomes a level, clipped to 0..255 afterwards; the name is in the protocol. ADM's and EDM's sampling
+# scripts each have their own rule, and published numbers stand on it.
+ROUNDINGS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    "nearest": lambda x: ((x + 1.0) * 127.5).round(),
+    "adm": lambda x: ((x + 1.0) * 127.5).floor(),
+    "edm": lambda x: (x * 127.5 + 128.0).floor(),
+}
 
 DTYPES: dict[str, torch.dtype] = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
@@ -52,6 +57,7 @@ class Generator:
         device: where the denoiser is.
         dtype: name in ``DTYPES``.
         decode: maps the final x_0 (float32, on ``device``) to pixels in [-1, 1].
+        rounding: name in ``ROUNDINGS``.
     """
 
     denoiser: Denoiser
@@ -67,6 +73,11 @@ class Generator:
     device: torch.device
     dtype: str
     decode: Callable[[torch.Tensor], torch.Tensor]
+    rounding: str = "nearest"
+
+    @property
+    def limit(self) -> None:
+        """There is an image for every index."""
 
     def labels(self, indices: Sequence[int]) -> npt.NDArray[np.int64] | None:
         """Class of each image, by the rule in ``conditions``; None for a model without classes."""
@@ -115,8 +126,7 @@ class Generator:
             return full_precision()
         return torch.autocast(self.device.type, DTYPES[self.dtype])
 
-    @staticmethod
-    def _to_uint8(x: torch.Tensor, indices: range) -> npt.NDArray[np.uint8]:
+    def _to_uint8(self, x: torch.Tensor, indices: range) -> npt.NDArray[np.uint8]:
         finite = torch.isfinite(x).flatten(1).all(dim=1)
         if not bool(finite.all()):
             first = indices[int((~finite).nonzero()[0])]
@@ -124,6 +134,6 @@ class Generator:
                 f"sampling: {int((~finite).sum())} of {len(indices)} images hold NaN or infinity, the first is image "
                 f"{first}; try --dtype fp32, another --sampler, or look at the checkpoint"
             )
-        levels = ((x + 1.0) * 127.5).round().clamp(0, 255).to(torch.uint8)
+        levels = ROUNDINGS[self.rounding](x).clamp(0, 255).to(torch.uint8)
         pixels: npt.NDArray[np.uint8] = levels.cpu().numpy()
         return pixels

@@ -93,4 +93,6 @@ def _warnings(generated: FeatureSet, found: Debiased) -> tuple[str, ...]:
     return tuple(said)
 
 
-METRICS.register("fid")(Metric(("fid", "fid_debiased"), lambda dim: max(LEAST, ceil(LEAST_PER_DIMENSION * dim)), fid))
+METRICS.register("fid")(
+    Metric(("fid", "fid_debiased"), lambda dim: max(LEAST, ceil(LEAST_PER_DIMENSION * dim)), fid, from_moments=True)
+)

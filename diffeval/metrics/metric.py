@@ -92,6 +92,7 @@ class Metric:
     Attributes:
         scores: names of the scores, in the order they are shown.
         needs: the least n at feature dimension d.
+        from_moments: whether the reference's mean and covariance suffice.
         compute: (generated, reference, independent) -> one Estimate per score. ``independent`` says that the
             reference is a sample of its own, unknown to whatever made the generated images; its sampling error is
             then removed and counted too. Otherwise the reference is held fixed.
@@ -100,6 +101,7 @@ class Metric:
     scores: tuple[str, ...]
     needs: Callable[[int], int]
     compute: Callable[[FeatureSet, FeatureSet, bool], tuple[Estimate, ...]]
+    from_moments: bool = False
 
 
 METRICS: Registry[Metric] = Registry("metric", "diffeval.metrics")

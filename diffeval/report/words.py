@@ -18,14 +18,12 @@ def interval_text(interval: tuple[float, float] | None) -> str:
 def settings_line(results: Results) -> str:
     """What a number must never be shown without: checkpoint, n, w, sampler, steps, extractor, reference."""
     protocol, origin = results.protocol, results.provenance
-    guidance = "unconditional" if protocol.w is None else f"w={protocol.w:g}"
-    parts = [
-        f"{origin.checkpoint} {origin.checkpoint_sha256[:8]}",
-        f"n={origin.n}",
-        guidance,
-        f"{protocol.sampler}, {protocol.steps} steps",
-        f"seed {origin.seed}",
-    ]
+    parts = [f"{origin.checkpoint} {origin.checkpoint_sha256[:8]}", f"n={origin.n}"]
+    if protocol.sampler is None:
+        parts.append("ready-made images")
+    else:
+        guidance = "unconditional" if protocol.w is None else f"w={protocol.w:g}"
+        parts += [guidance, f"{protocol.sampler}, {protocol.steps} steps", f"seed {origin.seed}"]
     if protocol.extractor is not None:
         parts.append(f"extractor {protocol.extractor.split('/')[0]}")
     if protocol.reference is not None:

@@ -81,7 +81,7 @@ class Protocol:
 
     Attributes:
         task: what is measured, e.g. ``fid`` or ``sample``.
-        sampler: name of the sampler, e.g. ``ddim``.
+        sampler: name of the sampler, e.g. ``ddim``; this and what follows is None for ready-made images.
         sampler_config: its full configuration; the noise schedule itself is the checkpoint's.
         steps: sampling steps.
         w: guidance scale in eps_uncond + w (eps_cond - eps_uncond); None for an unconditional model.
@@ -95,13 +95,13 @@ class Protocol:
     """
 
     task: str
-    sampler: str
+    sampler: str | None
     sampler_config: Mapping[str, Any]
-    steps: int
+    steps: int | None
     w: float | None
     labels: str
-    rounding: str
-    dtype: str
+    rounding: str | None
+    dtype: str | None
     extractor: str | None = None
     resize: str | None = None
     reference: str | None = None

@@ -4,26 +4,35 @@ from typing import Annotated
 
 import typer
 
-from diffeval.cli.options import SCORING, Common, Loading, Measuring, Output, Sampling, with_options
+from diffeval.cli.options import SCORING, Common, Loading, Measuring, Output, Reading, Sampling, with_options
 from diffeval.cli.parse import counts, keep
 from diffeval.cli.running import reporting
 from diffeval.cli.scored import run_and_show
 
-# Images, where the user names no number; and what --precision begins with.
-DEFAULT, FIRST = 5000, 1000
+# Images that --precision begins with, where the user names no number.
+FIRST = 1000
 
 
 @with_options
 def fid(
-    checkpoint: Annotated[str, typer.Argument(metavar="CKPT", help="digits, or a diffusers folder.")],
+    checkpoint: Annotated[
+        str,
+        typer.Argument(
+            metavar="CKPT", help="digits, a diffusers folder, hf:ORG/NAME, a weights file with --model, or images:DIR."
+        ),
+    ],
     common: Common,
     loading: Loading,
     sampling: Sampling,
     measuring: Measuring,
+    reading: Reading,
     output: Output,
     n: Annotated[
         int | None,
-        typer.Option("--n", help="Images; by default 5000, or the largest of --at; with --precision, to begin with."),
+        typer.Option(
+            "--n",
+            help="Images; by default 5000, all of images:DIR, or the most of --at; with --precision, to begin with.",
+        ),
     ] = None,
     at: Annotated[
         str | None, typer.Option("--at", help="Counts to log, e.g. 1000,2500.", rich_help_panel=SCORING)
@@ -50,7 +59,7 @@ def fid(
         logged = counts(at)
         run_and_show(
             checkpoint,
-            n=n if n is not None else max(logged or (FIRST if precision is not None else DEFAULT,)),
+            n=n if n is not None else max(logged or (), default=FIRST if precision is not None else None),
             at=logged,
             precision=precision,
             max_n=max_n,
@@ -59,6 +68,7 @@ def fid(
             loading=loading,
             sampling=sampling,
             measuring=measuring,
+            reading=reading,
             output=output,
             reporter=reporter,
         )

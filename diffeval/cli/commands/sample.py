@@ -39,15 +39,18 @@ def sample(
     with reporting(common) as reporter:
         if form not in FORMATS:
             raise DiffevalError(f"sample: unknown --format {form!r}; use one of {', '.join(FORMATS)}")
-        from diffeval.evaluate import describe
+        from diffeval.describe import describe_sampling
         from diffeval.evaluate import sample as draw
         from diffeval.export import write_npz, write_png
         from diffeval.plan import Settings
+        from diffeval.ready import PREFIX as READY
 
         settings = Settings(n=n, **dataclasses.asdict(sampling))
+        if checkpoint.startswith(READY):
+            raise DiffevalError(f"sample: {checkpoint} is ready-made images; give a checkpoint to sample")
         loaded = load_checkpoint(checkpoint, loading)
         if output.dry_run:
-            show_plan(describe(loaded, settings=settings, out=output.out, task="sample"), common)
+            show_plan(describe_sampling(loaded, settings, output.out), common)
             return
         run, harvest = draw(loaded, settings=settings, out=output.out, fresh=output.fresh, reporter=reporter)
         assert harvest.images is not None, "sampling keeps images"

@@ -1,0 +1,96 @@
+"""What a command would do, in lines: everything is opened and checked, nothing is sampled or written."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from diffeval.data.source import ImageSource, OpenOptions
+from diffeval.diffusion.batching import device_name
+from diffeval.diffusion.sampling import Generator
+from diffeval.evaluate import Prepared, prepare
+from diffeval.measured import Extracting, Measured, Real, open_measured
+from diffeval.plan import SamplingPlan, Settings, plan_images, protocol_of
+from diffeval.precision import make_target
+from diffeval.progress import SilentReporter
+from diffeval.runs.directory import RunDirectory, default_name
+from diffeval.runs.files import require_writable_above
+from diffeval.runs.records import Protocol
+from diffeval.scoring import log_counts
+
+
+def describe_sampling(checkpoint: Measured | str | Path, settings: Settings, out: Path | None = None) -> list[str]:
+    """What ``sample`` would do."""
+    measured = open_measured(checkpoint)
+    plan = plan_images(measured, settings)
+    lines = _images(measured, plan, settings)
+    return [*lines, _run(measured, settings, protocol_of("sample", plan.generator), out)]
+
+
+def describe(
+    checkpoint: Measured | str | Path,
+    *,
+    settings: Settings,
+    at: Sequence[int] | None = None,
+    ref: str | None = None,
+    extracting: Extracting | None = None,
+    opening: OpenOptions | None = None,
+    out: Path | None = None,
+    task: str = "fid",
+    metrics: Sequence[str] = ("fid", "kid"),
+    precision: float | None = None,
+    max_n: int | None = None,
+) -> list[str]:
+    """What ``evaluate`` would do; see there."""
+    target = make_target(precision, max_n, settings.n)
+    measured = open_measured(checkpoint, opening=opening)
+    known = prepare(measured, settings, ref, extracting, opening, SilentReporter())
+    counts = log_counts(settings.n, at, known.extractor.dim, metrics, bounded=target is None)
+    lines = _images(measured, known.plan, settings)
+    if target is not None:
+        lines.append(f"precision   until ±{100 * target.precision:g}%, at most {target.max_n} images")
+    lines += _scores(known, settings, counts, metrics)
+    protocol = protocol_of(task, known.plan.generator, extractor=known.extractor, reference=known.reference)
+    return [*lines, _run(measured, settings, protocol, out)]
+
+
+def _images(measured: Measured, plan: SamplingPlan, settings: Settings) -> list[str]:
+    generator = plan.generator
+    lines = [f"checkpoint  {measured.name} {measured.sha256[:8]} ({measured.path})"]
+    if not isinstance(generator, Generator):
+        lines.append(f"images      {settings.n} of {generator.limit} ready-made, {generator.shape}")
+        lines.append(f"device      {device_name(generator.device)}, batches of {plan.batch}")
+        return lines
+    guidance = "unconditional" if generator.w is None else f"w={generator.w:g}"
+    return [
+        *lines,
+        f"images      {settings.n}, {generator.shape}, {guidance}, seed {settings.seed}",
+        f"sampler     {generator.sampler.name} {generator.sampler.recorded()}, {generator.steps} steps",
+        f"device      {device_name(generator.device)}, {generator.dtype}, batches of {plan.batch}",
+    ]
+
+
+def _scores(known: Prepared, settings: Settings, counts: Sequence[int], metrics: Sequence[str]) -> list[str]:
+    used = known.extractor
+    kept = settings.n * (used.dim + len(used.classes)) * 4
+    pixels = settings.n * int(np.prod(known.plan.generator.shape))
+    return [
+        f"reference   {known.reference.spec} ({_size(known.reference)})",
+        f"extractor   {used.id} ({used.dim} dimensions)",
+        f"scores      {', '.join(metrics)} at n = {', '.join(map(str, counts))}",
+        f"disk        {kept / 1e6:.1f} MB of features, {pixels / 1e6:.1f} MB more with --keep images",
+    ]
+
+
+def _size(reference: Real) -> str:
+    if isinstance(reference, ImageSource):
+        return f"{len(reference)} images"
+    return f"moments of {reference.n} images" if reference.n is not None else "moments"
+
+
+def _run(measured: Measured, settings: Settings, protocol: Protocol, out: Path | None) -> str:
+    name = default_name(measured.name, measured.sha256, protocol.task, settings.seed, protocol)
+    run = RunDirectory(out or Path("runs") / name)
+    state = run.state()
+    require_writable_above(run.path)
+    return f"run         {run.path} ({state.status if state else 'new'})"

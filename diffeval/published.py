@@ -1,0 +1,78 @@
+"""Published protocols: settings that belong together, so that a number can stand beside the ones in papers."""
+
+import dataclasses
+from dataclasses import dataclass
+
+from diffeval.errors import DiffevalError
+from diffeval.measured import Extracting
+from diffeval.plan import Settings
+from diffeval.progress import Reporter
+from diffeval.registry import did_you_mean
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """One protocol.
+
+    Attributes:
+        n: images.
+        extractor: as ``--extractor`` takes it.
+        resize: resizing protocol.
+        rounding: how float pixels become uint8.
+        k: neighbours of precision and recall.
+        seeds: that the published number was taken over.
+        said: what a reader must know of the number beside which ours stands.
+    """
+
+    n: int
+    extractor: str
+    resize: str
+    rounding: str
+    k: int
+    seeds: tuple[int, ...]
+    said: str
+
+
+PUBLISHED = {
+    # Dhariwal and Nichol 2021, guided-diffusion/evaluations.
+    "adm": Published(
+        50000, "inception:2048", "torch-fidelity", "adm", 3, (0,),
+        "published values draw labels uniformly at random; here classes are balanced",
+    ),
+    # Karras et al. 2024, edm2/calculate_metrics.py.
+    "edm2": Published(
+        50000, "inception:2048", "torch-fidelity", "edm", 3, (0, 1, 2),
+        "published values are the lowest of three sets of 50000 images; run seeds 0, 1 and 2, and compare the lowest",
+    ),
+    # Parmar et al. 2022, clean-fid.
+    "clean-fid": Published(
+        50000, "inception:2048", "clean", "nearest", 3, tuple(range(10)),
+        "published values are means of ten runs",
+    ),
+}  # fmt: skip
+
+
+def combined(name: str, settings: Settings, extracting: Extracting, reporter: Reporter) -> tuple[Settings, Extracting]:
+    """The user's settings with those of a protocol.
+
+    Raises:
+        DiffevalError: for an unknown name, or a setting that contradicts the protocol.
+    """
+    if name not in PUBLISHED:
+        raise DiffevalError(f"unknown protocol {name!r};{did_you_mean(name, PUBLISHED)}")
+    protocol = PUBLISHED[name]
+    for flag, given, wanted in (
+        ("--extractor", extracting.name, protocol.extractor),
+        ("--resize", extracting.resize, protocol.resize),
+    ):
+        if given not in (None, wanted):
+            raise DiffevalError(f"protocol: {name} takes {flag} {wanted}, got {given}; leave one of the two out")
+    if extracting.fast:
+        raise DiffevalError(f"protocol: {name} is in full precision; leave --fast out")
+    if settings.n not in (0, protocol.n):
+        reporter.warn(f"protocol {name}: published values stand on {protocol.n} images, these on {settings.n}")
+    reporter.warn(f"protocol {name}: {protocol.said}")
+    return (
+        dataclasses.replace(settings, n=settings.n or protocol.n, rounding=protocol.rounding),
+        dataclasses.replace(extracting, name=protocol.extractor, resize=protocol.resize),
+    )

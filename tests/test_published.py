@@ -1,0 +1,53 @@
+"""Published protocols."""
+
+import pytest
+import torch
+
+from diffeval.diffusion.sampling import ROUNDINGS
+from diffeval.errors import DiffevalError
+from diffeval.measured import Extracting
+from diffeval.plan import Settings
+from diffeval.progress import SilentReporter
+from diffeval.published import PUBLISHED, combined
+
+
+def test_roundings_are_those_of_the_sampling_scripts() -> None:
+    """By hand: 127 and a quarter is 127 for all; 127 and three quarters is 128, but ADM cuts; -1 and 1 are the ends."""
+    levels = torch.tensor([0.0, 127.25, 127.75, 255.0], dtype=torch.float64)
+    x = levels / 127.5 - 1
+    found = {name: rule(x).clamp(0, 255).tolist() for name, rule in ROUNDINGS.items()}
+    assert found == {
+        "nearest": [0.0, 127.0, 128.0, 255.0],
+        "adm": [0.0, 127.0, 127.0, 255.0],
+        "edm": [0.0, 127.0, 128.0, 255.0],
+    }
+
+
+def test_edm_rounds_half_levels_up_and_nearest_to_even() -> None:
+    x = torch.tensor([126.5, 127.5], dtype=torch.float64) / 127.5 - 1
+    assert ROUNDINGS["edm"](x).tolist() == [127.0, 128.0]
+    assert ROUNDINGS["nearest"](x).tolist() == [126.0, 128.0]
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_a_protocol_sets_everything_together(name: str) -> None:
+    reporter = SilentReporter()
+    settings, extracting = combined(name, Settings(n=0), Extracting(), reporter)
+    wanted = PUBLISHED[name]
+    assert (settings.n, settings.rounding) == (wanted.n, wanted.rounding)
+    assert (extracting.name, extracting.resize) == (wanted.extractor, wanted.resize)
+    assert len(reporter.warnings) == 1
+    combined(name, Settings(n=100), Extracting(), reporter)
+    assert any(f"stand on {wanted.n} images, these on 100" in said for said in reporter.warnings)
+
+
+def test_what_contradicts_a_protocol_is_refused() -> None:
+    for extracting, message in (
+        (Extracting(resize="legacy_pytorch"), "clean-fid takes --resize clean, got legacy_pytorch"),
+        (Extracting(name="digits"), "clean-fid takes --extractor inception:2048, got digits"),
+        (Extracting(fast=True), "full precision"),
+    ):
+        with pytest.raises(DiffevalError, match=message):
+            combined("clean-fid", Settings(n=0), extracting, SilentReporter())
+    with pytest.raises(DiffevalError, match="did you mean 'edm2'"):
+        combined("edm", Settings(n=0), Extracting(), SilentReporter())
