@@ -1,0 +1,214 @@
+"""The ``fitted`` extractor: a small network trained on the reference itself.
+
+Inception was trained on photographs, and is all but blind to differences between other images. A network of the
+reference's own classes sees them. It is trained once, on the reference alone, and kept by content.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+
+from diffeval.cache import cache_folder
+from diffeval.data.pixels import Images
+from diffeval.data.source import ImageSource
+from diffeval.diffusion.sampling import full_precision
+from diffeval.errors import DiffevalError
+from diffeval.features.extractor import EXTRACTORS, Extracted, Extractor, ExtractorRequest, refuse
+from diffeval.features.fitting import DIM, RECIPE, FittedNetwork, accuracy, fit, retrieval, to_input
+from diffeval.features.reference import held_out_source
+from diffeval.progress import Reporter
+from diffeval.runs.files import replace_bytes
+
+LEAST, MOST = 200, 20_000
+# Images that the stated quality is measured on.
+JUDGED, RETRIEVED = 2000, 500
+# Share of the reference that is left out of the training where it has no held-out part.
+LEFT_OUT = 0.1
+FORMAT = "diffeval.fitted/1"
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """A trained network and what is known of it.
+
+    Attributes:
+        network: the network.
+        shape: (C, H, W) of the images it was trained on.
+        classes: that its logits stand for; empty where it was trained without labels.
+        origin: spec of the reference.
+        quality: how well it does on images it was not trained on, in words.
+    """
+
+    network: FittedNetwork
+    shape: tuple[int, int, int]
+    classes: tuple[str, ...]
+    origin: str
+    quality: str
+
+
+@EXTRACTORS.register("fitted")
+def fitted(request: ExtractorRequest) -> Extractor:
+    """Finds the extractor that was fitted to these images, or fits it; about a minute on a CPU.
+
+    Raises:
+        DiffevalError: without images to fit it to, for too few of them, or for a weights file of another kind.
+    """
+    refuse(request, "fitted", variant=True, resize=True, fast=True)
+    content, path = _stored(request)
+    found = _read(content, path)
+    network = found.network.to(request.device)
+
+    @torch.inference_mode()
+    def run(images: Images) -> Extracted:
+        if images.shape[1:] != found.shape:
+            got, needed = ("x".join(map(str, shape)) for shape in (images.shape[1:], found.shape))
+            raise DiffevalError(
+                f"extractor: fitted was trained on {needed} images of {found.origin}, got {got}; choose another "
+                f"--extractor"
+            )
+        with full_precision():
+            features = network.features(to_input(images).to(request.device))
+            logits = network.head(features).cpu().numpy() if found.classes else None
+            return Extracted(features.cpu().numpy(), logits)
+
+    digest = hashlib.sha256(content).hexdigest()
+    return Extractor(
+        name="fitted",
+        id=f"fitted/penultimate/{digest[:16]}",
+        dim=DIM,
+        resize="none, but averaged down to a side of at most 32",
+        classes=found.classes,
+        run=run,
+        layer="penultimate",
+        normalisation="to [-1, 1]",
+        notes=(f"fitted to {found.origin}: {found.quality}; its weights are {path}, for --weights elsewhere",),
+    )
+
+
+def _stored(request: ExtractorRequest) -> tuple[bytes, Path]:
+    """The user's file, the one in the cache, or one that is made now."""
+    if request.weights is not None:
+        try:
+            return request.weights.read_bytes(), request.weights
+        except OSError as error:
+            raise DiffevalError(
+                f"extractor: fitted cannot read {request.weights}: {error.strerror}; leave --weights out to fit one"
+            ) from error
+    source = request.reference
+    if source is None:
+        raise DiffevalError(
+            "extractor: fitted is trained on images of the reference, and statistics hold none; give images with "
+            "--ref, or a fitted network with --weights"
+        )
+    if len(source) < LEAST:
+        raise DiffevalError(
+            f"extractor: fitted needs {LEAST} images to be trained on, {source.spec} holds {len(source)}; choose "
+            f"another --extractor"
+        )
+    held_out = held_out_source(source)
+    path = cache_folder() / "fitted" / f"{_key(source, held_out)}.safetensors"
+    if path.is_file():
+        return path.read_bytes(), path
+    content = _write(train(source, held_out, request.reporter))
+    try:
+        replace_bytes(path, content)
+    except DiffevalError as error:
+        request.reporter.note(f"the cache is not used: {error}")
+    return content, path
+
+
+def _key(source: ImageSource, held_out: ImageSource | None) -> str:
+    """Hash of all that the trained network and its stated quality depend on."""
+    digest = hashlib.sha256(f"{RECIPE} {source.content_hash()} {source.classes}".encode())
+    for part in (source.labels, None if held_out is None else held_out.labels):
+        digest.update(b"none" if part is None else part.tobytes())
+    digest.update(b"" if held_out is None else held_out.content_hash().encode())
+    return digest.hexdigest()[:32]
+
+
+def train(
+    source: ImageSource, held_out: ImageSource | None, reporter: Reporter, *, steps: int | None = None
+) -> Fitted:
+    """Fits a network to a source; it never sees ``held_out``, nor, where that is None, a tenth of the source.
+
+    Args:
+        source: the images, of one size; a seeded choice of 20,000 where there are more.
+        held_out: other images of the same kind, to state the quality on.
+        reporter: hears of progress.
+        steps: optimiser steps; by default the recipe's.
+
+    Raises:
+        DiffevalError: if the images are of different sizes.
+    """
+    order = np.random.Generator(np.random.Philox(0)).permutation(len(source))
+    judge, judged = (source, order[: int(LEFT_OUT * len(source))]) if held_out is None else (held_out, None)
+    rows = order[0 if judged is None else len(judged) :][:MOST]
+    labels = source.labels if source.labels is not None and len(np.unique(source.labels)) > 1 else None
+    kind = "without labels" if labels is None else f"on {len(source.classes)} classes"
+    reporter.note(f"extractor: fitting one to {source.spec} {kind}, on the CPU, once")
+    x = _inputs(source, np.sort(rows))
+    y = None if labels is None else torch.from_numpy(labels[np.sort(rows)])
+    network = fit(x, y, len(source.classes), reporter=reporter, **({} if steps is None else {"steps": steps}))
+    some = np.arange(len(judge)) if judged is None else np.sort(judged)
+    if y is not None and judge.labels is not None:
+        some = some[:: max(1, len(some) // JUDGED)]
+        share = accuracy(network, _inputs(judge, some), torch.from_numpy(judge.labels[some]))
+        quality = f"accuracy {share:.1%} on {len(some)} images that it was not trained on"
+    else:
+        some = some[:: max(1, len(some) // RETRIEVED)][:RETRIEVED]
+        share = retrieval(network, _inputs(judge, some))
+        quality = (
+            f"trained without labels, it finds {share:.1%} of {len(some)} unseen images again from a second view "
+            f"(by chance {1 / len(some):.1%})"
+        )
+    return Fitted(network, source.shape, source.classes if y is not None else (), source.spec, quality)
+
+
+def _inputs(source: ImageSource, rows: npt.NDArray[np.int64]) -> torch.Tensor:
+    """Some images as the network takes them; large ones are shrunk a block at a time."""
+    blocks = np.array_split(rows, max(1, len(rows) // 256))
+    return torch.cat([to_input(source.pixels.read(block)) for block in blocks])
+
+
+def _write(found: Fitted) -> bytes:
+    about = {"shape": found.shape, "classes": found.classes, "origin": found.origin, "quality": found.quality}
+    tensors = {name: value.contiguous() for name, value in found.network.state_dict().items()}
+    content: bytes = safetensors.torch.save(tensors, metadata={"format": FORMAT, "about": json.dumps(about)})
+    return content
+
+
+def _about(content: bytes) -> dict[str, Any]:
+    """What ``_write`` put beside the tensors: the header of a safetensors file is JSON behind its length."""
+    length = int.from_bytes(content[:8], "little")
+    said = json.loads(content[8 : 8 + length])["__metadata__"]
+    if said["format"] != FORMAT:
+        raise ValueError(said["format"])
+    about: dict[str, Any] = json.loads(said["about"])
+    return about
+
+
+def _read(content: bytes, path: Path) -> Fitted:
+    try:
+        tensors = safetensors.torch.load(content)
+        about = _about(content)
+        network = FittedNetwork(about["shape"][0], len(about["classes"]) or DIM)
+        network.load_state_dict(tensors)
+        return Fitted(
+            network.eval().requires_grad_(False),
+            tuple(about["shape"]),
+            tuple(about["classes"]),
+            about["origin"],
+            about["quality"],
+        )
+    except (SafetensorError, RuntimeError, ValueError, KeyError, TypeError, IndexError) as error:
+        raise DiffevalError(
+            f"extractor: {path} holds no fitted network; leave --weights out to fit one, or name one that fitted kept"
+        ) from error
