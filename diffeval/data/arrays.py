@@ -1,0 +1,78 @@
+"""Sources whose images are one array, in memory or not, and a look at each of them."""
+
+import hashlib
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from diffeval.data.pixels import Labels, Pixels
+from diffeval.data.source import ImageSource, Request, Split
+from diffeval.data.triage import Finding, Triage, found, repeats
+from diffeval.errors import DiffevalError
+
+# Images that are looked at together.
+_PIECE = 1024
+
+
+def array_source(
+    request: Request,
+    split: Split,
+    pixels: Pixels,
+    labels: Labels | None,
+    classes: Sequence[str],
+    *,
+    notes: Sequence[str] = (),
+    numbers: npt.NDArray[np.integer] | None = None,
+    findings: Sequence[Finding] = (),
+    looked_at: int | None = None,
+) -> ImageSource:
+    """A source of an array, with constant images and exact copies counted.
+
+    Args:
+        request: what was asked for.
+        split: which part the images are.
+        pixels: the images, all of one shape.
+        labels: int64 [n], or None.
+        classes: class names.
+        notes: what was recognised or assumed.
+        numbers: where each image lies in the file, for its name in a line; by default its place here.
+        findings: what was found before.
+        looked_at: images that were looked at, those left out included; by default n.
+
+    Raises:
+        DiffevalError: if there are no images, or a label has no class.
+    """
+    if len(pixels) == 0:
+        raise DiffevalError(f"{request.name}: holds no images")
+    if labels is not None and not 0 <= labels.min() <= labels.max() < len(classes):
+        raise DiffevalError(
+            f"{request.name}: labels go from {labels.min()} to {labels.max()}, and there are {len(classes)} classes, "
+            f"counted from 0"
+        )
+    places = np.arange(len(pixels)) if numbers is None else numbers
+    constant, copies = _look(pixels)
+    triage = Triage(
+        len(pixels) if looked_at is None else looked_at,
+        (
+            *findings,
+            *found("are of a single colour", _numbered(places[constant])),
+            *found("are exact copies of an earlier one", _numbered(places[copies])),
+        ),
+    )
+    return ImageSource(request.name, split, pixels, labels, tuple(classes), tuple(notes), triage)
+
+
+def _look(pixels: Pixels) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.intp]]:
+    """Which images are of one colour, and the rows of exact copies of others."""
+    constant, hashes = np.zeros(len(pixels), dtype=bool), []
+    for first in range(0, len(pixels), _PIECE):
+        images = np.ascontiguousarray(pixels.read(range(first, min(first + _PIECE, len(pixels)))))
+        constant[first : first + len(images)] = (images == images[:, :, :1, :1]).all(axis=(1, 2, 3))
+        hashes += [hashlib.sha256(image.data).digest() for image in images]
+    copies = repeats(hashes)
+    return constant, copies[~constant[copies]]
+
+
+def _numbered(places: npt.NDArray[np.integer]) -> list[str]:
+    return [f"image {place}" for place in places.tolist()]
