@@ -14,14 +14,29 @@ from diffeval.errors import DiffevalError
 if TYPE_CHECKING:
     __version__: str
     from diffeval.checkpoints.checkpoint import load
+    from diffeval.checkpoints.declaration import Declaration
+    from diffeval.checkpoints.options import LoadOptions
     from diffeval.evaluate import evaluate, sample
     from diffeval.plan import Settings
     from diffeval.report.page import report
     from diffeval.training.train import train
 
-__all__ = ["DiffevalError", "Settings", "__version__", "evaluate", "load", "report", "sample", "train"]
+__all__ = [
+    "Declaration",
+    "DiffevalError",
+    "LoadOptions",
+    "Settings",
+    "__version__",
+    "evaluate",
+    "load",
+    "report",
+    "sample",
+    "train",
+]
 
 _WHERE = {
+    "Declaration": "diffeval.checkpoints.declaration",
+    "LoadOptions": "diffeval.checkpoints.options",
     "load": "diffeval.checkpoints.checkpoint",
     "evaluate": "diffeval.evaluate",
     "sample": "diffeval.evaluate",

@@ -33,7 +33,7 @@ class Checkpoint:
         sha256: over the files that define it.
         network: the module, in eval mode, float32, on the CPU; EMA weights where there are such.
         denoiser: f(x, t, condition) -> prediction; t is the integer training timestep, condition the class or None.
-        raw: loads the weights without EMA, or None.
+        raw: loads the weights without EMA, or None; ``with_raw_weights`` is the same as a checkpoint.
         schedule: the noise schedule.
         prediction: what the network predicts.
         shape: (C, H, W) of the network's input.
@@ -46,6 +46,9 @@ class Checkpoint:
         reference: the data that it was trained on, as ``--ref`` takes it, or None.
         reference_hash: sha256 of that data when it was trained, or None.
         assumptions: what the files leave open and how it was read.
+        adapter: makes the denoiser of a network of this kind, such as ``raw()`` loads.
+        weights: which weights the network has, in words.
+        overrides: what the user declared otherwise than the files, as flags.
     """
 
     name: str
@@ -66,6 +69,23 @@ class Checkpoint:
     reference: str | None
     reference_hash: str | None = None
     assumptions: tuple[str, ...] = ()
+    adapter: Callable[[torch.nn.Module], Denoiser] | None = None
+    weights: str = ""
+    overrides: tuple[str, ...] = ()
+
+    def with_raw_weights(self) -> "Checkpoint":
+        """The same checkpoint with the weights that were not averaged.
+
+        Raises:
+            DiffevalError: if there are none.
+        """
+        if self.raw is None or self.adapter is None:
+            raise DiffevalError(f"checkpoint: {self.name} holds one set of weights, and none without averaging")
+        network = self.raw()
+        digest = hashlib.sha256(f"{self.sha256} raw".encode()).hexdigest()
+        return dataclasses.replace(
+            self, network=network, denoiser=self.adapter(network), raw=None, weights="raw", sha256=digest
+        )
 
     def renamed(self, name: str) -> "Checkpoint":
         """The same checkpoint under another name."""
@@ -86,11 +106,21 @@ class Loader(Protocol):
         """
 
 
+_FORMS = (
+    "give a diffusers folder, or digits for the built-in model, hf:ORG/NAME, or a weights file "
+    "(.safetensors, .pt, .pth) with --model"
+)
+
 LOADERS: Registry[Loader] = Registry("checkpoint loader", "diffeval.checkpoints")
 
 
 def load(spec: str | Path, options: LoadOptions | None = None) -> Checkpoint:
-    """Loads a checkpoint: ``digits`` (built in) or a diffusers folder.
+    """Loads a checkpoint.
+
+    Args:
+        spec: ``digits`` (built in); a diffusers folder; ``hf:ORG/NAME``, with ``@REVISION`` or without; or a weights
+            file, with ``options.model``.
+        options: what the user says beside it.
 
     Raises:
         DiffevalError: if no loader knows what ``spec`` is, or its loader cannot read it or cannot honour an option.
@@ -105,13 +135,11 @@ def load(spec: str | Path, options: LoadOptions | None = None) -> Checkpoint:
         inside = sorted(entry.name for entry in path.iterdir())[:6]
         raise DiffevalError(
             f"checkpoint: {text} is a folder without unet/config.json (it holds: {', '.join(inside) or 'nothing'}); "
-            f"give a diffusers folder, or digits for the built-in model"
+            f"{_FORMS}"
         )
     if path.exists():
-        raise DiffevalError(f"checkpoint: {text} is a file; give a diffusers folder, or digits for the built-in model")
-    raise DiffevalError(
-        f"checkpoint: {text} does not exist; give a diffusers folder, or digits for the built-in model"
-    )
+        raise DiffevalError(f"checkpoint: {text} is a file, and none with weights by its name; {_FORMS}")
+    raise DiffevalError(f"checkpoint: {text} does not exist; {_FORMS}")
 
 
 def sha256_of_files(root: Path, files: Iterable[Path]) -> str:

@@ -1,106 +1,220 @@
-"""Loader for a folder in diffusers' layout with a pixel-space ``UNet2DModel``: ``unet/`` and ``scheduler/``."""
+"""Loader for a folder in one of diffusers' layouts with a pixel-space ``UNet2DModel``."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from diffusers import UNet2DModel
+from diffusers.utils import logging
 
+from diffeval.checkpoints.build import UNIT_RANGE, Found, build
 from diffeval.checkpoints.card import FILE_NAME, Card, read_card
-from diffeval.checkpoints.checkpoint import LOADERS, Checkpoint, identity, sha256_of_files
+from diffeval.checkpoints.checkpoint import LOADERS, Checkpoint, sha256_of_files
+from diffeval.checkpoints.declaration import Declaration
 from diffeval.checkpoints.options import LoadOptions
-from diffeval.diffusion.guidance import Denoiser
-from diffeval.diffusion.prediction import PREDICTION_TYPES, PredictionType
-from diffeval.diffusion.samplers import Sampler, named_sampler
-from diffeval.diffusion.schedule import NoiseSchedule, from_betas, named_schedule
+from diffeval.checkpoints.safe_reading import read_weights
+from diffeval.checkpoints.scheduler_config import (
+    FILE,
+    DeclaredScheduler,
+    read_json,
+    read_scheduler,
+)
+from diffeval.diffusion.schedule import named_schedule
 from diffeval.errors import DiffevalError
 
-UNIT_RANGE = (-1.0, 1.0)
+INDEX = "model_index.json"
+WEIGHTS = "diffusion_pytorch_model"
 
-# What defines the model; logs, optimiser state and raw weights beside it do not.
-_DEFINING = (FILE_NAME, "unet/*", "scheduler/*")
+# Pipelines of pixel-space models, with the scheduler class that each samples by where it is not the file's own.
+PIPELINES = {"DDPMPipeline": None, "DDIMPipeline": "DDIMScheduler"}
 
 
 @dataclass(frozen=True, slots=True)
-class _Declared:
-    """What the scheduler's configuration says."""
+class _Layout:
+    """Where things lie in a folder.
 
-    schedule: NoiseSchedule
-    prediction: PredictionType
-    sampler: Sampler
+    Attributes:
+        network: folder with the network's config.json and weights.
+        raw: folder with the weights without averaging, where both are there.
+        averaged: whether ``network`` holds averaged weights; None if nothing says so.
+        scheduler: folder with the scheduler's configuration, or None.
+    """
+
+    network: Path
+    raw: Path | None
+    averaged: bool | None
+    scheduler: Path | None
 
 
 class DiffusersFolder:
-    """Loads ``unet/`` with ``scheduler/``, and reads ``diffeval.json`` where it lies beside them."""
+    """Loads a network with its scheduler, and reads ``diffeval.json`` where it lies beside them."""
 
     def accepts(self, spec: str, options: LoadOptions) -> bool:
         """Whether ``spec`` is a folder with a network in it."""
-        return (Path(spec) / "unet" / "config.json").is_file()
+        return _find(Path(spec)) is not None
+
+    def check(self, folder: Path) -> _Layout:
+        """Refuses, by its name, a network that this version does not load; reads no weights."""
+        layout = _find(folder)
+        assert layout is not None, "the folder was accepted"
+        kind = read_json(layout.network / "config.json").get("_class_name")
+        if kind != "UNet2DModel":
+            raise DiffevalError(f"checkpoint: {layout.network} holds a {kind}, this version loads UNet2DModel")
+        _pipeline(folder)
+        return layout
 
     def load(self, spec: str, options: LoadOptions) -> Checkpoint:
         """See ``Loader``."""
-        for name in options.given():
-            options.refuse("this version's loader of diffusers folders", (name,), "does not know it")
+        options.refuse("a diffusers folder", ("model", "key"), "names its network itself")
+        options.refuse("a folder", ("revision",), "has none")
         folder = Path(spec)
-        config = _read_json(folder / "unet" / "config.json")
-        if config.get("_class_name") != "UNet2DModel":
-            raise DiffevalError(
-                f"checkpoint: {folder}/unet holds a {config.get('_class_name')}, this version loads UNet2DModel"
-            )
+        layout = _wanted(self.check(folder), options, folder)
         card = read_card(folder)
-        declared = _declared(folder)
-        network = _read_network(folder / "unet")
-        size = network.config.sample_size
-        if size is None:
-            raise DiffevalError(f"checkpoint: {folder}/unet/config.json has no sample_size; add the image size to it")
-        height, width = (size, size) if isinstance(size, int) else size
-        classes, null_class, assumptions = _classes(network, card)
-        sampler, steps = _sampler(card, declared)
-        value_range = card.value_range if card else UNIT_RANGE
-        return Checkpoint(
+        pipeline = _pipeline(folder)
+        scheduler = _scheduler(folder, layout.scheduler, pipeline, options)
+        network = read_network(layout.network)
+        classes = _embeddings(network, layout.network)
+        declaration, said = _declaration(network, card, scheduler, pipeline, options, classes)
+        found = Found(
             name=folder.resolve().name,
             path=folder,
-            sha256=sha256_of_files(folder, [path for pattern in _DEFINING for path in folder.glob(pattern)]),
+            sha256=sha256_of_files(folder, _defining(folder, layout)),
             network=network,
-            denoiser=_denoiser(network),
-            raw=(lambda: _read_network(folder / "unet_raw")) if (folder / "unet_raw").is_dir() else None,
-            schedule=declared.schedule,
-            prediction=declared.prediction,
-            shape=(network.config.in_channels, height, width),
-            value_range=value_range,
-            classes=classes,
-            null_class=null_class,
-            decode=identity if value_range == UNIT_RANGE else _to_unit_range(value_range),
-            sampler=sampler,
-            steps=steps,
-            reference=card.data if card else None,
+            raw=None if layout.raw is None else partial(read_network, layout.raw),
+            weights=_said(layout),
+            declaration=declaration,
+            embeddings=classes,
             reference_hash=card.data_hash if card else None,
-            assumptions=assumptions,
+            assumptions=said,
         )
+        return build(found, options)
 
 
 LOADERS.register("diffusers-folder")(DiffusersFolder())
 
 
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DiffevalError(f"checkpoint: cannot read {path}: {error}; is this a diffusers folder?") from error
-    if not isinstance(data, dict):
-        raise DiffevalError(f"checkpoint: {path} holds no JSON object; is this a diffusers folder?")
-    return data
+def _find(folder: Path) -> _Layout | None:
+    """The layout: ``unet/`` with ``unet_raw/`` or ``unet_ema/`` beside it, or a network at the top."""
+    scheduler = next((place for place in (folder / "scheduler", folder) if (place / FILE).is_file()), None)
+    plain, averaged, raw = (folder / name for name in ("unet", "unet_ema", "unet_raw"))
+    has = {place: (place / "config.json").is_file() for place in (plain, averaged, raw)}
+    if has[averaged]:
+        return _Layout(averaged, plain if has[plain] else None, True, scheduler)
+    if has[plain]:
+        # What trains here averages, and leaves a card.
+        averaging = has[raw] or (folder / FILE_NAME).is_file()
+        return _Layout(plain, raw if has[raw] else None, averaging or None, scheduler)
+    if (folder / "config.json").is_file() and _is_network(folder / "config.json"):
+        return _Layout(folder, None, True if folder.name == "unet_ema" else None, scheduler)
+    return None
 
 
-def _read_network(folder: Path) -> UNet2DModel:
-    """The network from safetensors, float32, in eval mode; pickled weights are not read."""
+def _is_network(config: Path) -> bool:
+    """Whether a config.json is of a diffusers network; never an error."""
     try:
-        network, info = UNet2DModel.from_pretrained(
-            folder, use_safetensors=True, local_files_only=True, output_loading_info=True
+        data = json.loads(config.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(data, dict) and "_class_name" in data
+
+
+def _wanted(layout: _Layout, options: LoadOptions, folder: Path) -> _Layout:
+    """The layout with the weights that the user asked for in the network's place."""
+    if options.raw is True:
+        if layout.raw is None:
+            raise DiffevalError(
+                f"checkpoint: --raw is given, but {folder} holds one set of weights; leave --raw out, or give the "
+                f"folder with both (unet/ and unet_ema/, or unet/ and unet_raw/)"
+            )
+        return _Layout(layout.raw, None, False, layout.scheduler)
+    if options.raw is False and not layout.averaged:
+        raise DiffevalError(f"checkpoint: --ema is given, but nothing in {folder} says that its weights are averaged")
+    return layout
+
+
+def _said(layout: _Layout) -> str:
+    """Which weights these are."""
+    name = f"{layout.network.name}/"
+    if layout.averaged is None:
+        return f"{name}; whether they are averaged is not said"
+    beside = f"; raw ones in {layout.raw.name}/" if layout.raw is not None else ""
+    return f"{'averaged (EMA)' if layout.averaged else 'raw'}, in {name}{beside}"
+
+
+def _pipeline(folder: Path) -> str | None:
+    """Class of the pipeline that the folder declares; one that is not of pixel-space models is refused."""
+    if not (folder / INDEX).is_file():
+        return None
+    name = str(read_json(folder / INDEX).get("_class_name"))
+    if name not in PIPELINES:
+        raise DiffevalError(f"checkpoint: {folder} is a {name}, this version loads {', '.join(PIPELINES)}")
+    return name
+
+
+def _scheduler(
+    folder: Path, place: Path | None, pipeline: str | None, options: LoadOptions
+) -> DeclaredScheduler | None:
+    """What the scheduler's file declares; the user's --schedule stands in for one that is missing or unknown."""
+    if place is None and options.schedule is None:
+        raise DiffevalError(
+            f"checkpoint: {folder} has no scheduler/{FILE}, which tells its schedule; give --schedule, e.g. linear, "
+            f"or the folder of its scheduler"
         )
+    try:
+        return None if place is None else read_scheduler(place, PIPELINES.get(pipeline or ""))
+    except DiffevalError:
+        if options.schedule is None:
+            raise
+        return None
+
+
+def _weights_files(folder: Path) -> list[Path]:
+    """The weights to read: safetensors before pickles, full precision before a variant such as fp16."""
+    for suffix in ("safetensors", "bin"):
+        for names in (f"{WEIGHTS}.{suffix}", f"{WEIGHTS}*.{suffix}"):
+            files = sorted(folder.glob(names))
+            if files:
+                return files
+    return []
+
+
+def _defining(folder: Path, layout: _Layout) -> list[Path]:
+    """What defines the model; logs, optimiser state and other weights beside it do not."""
+    files = [folder / FILE_NAME, folder / INDEX, layout.network / "config.json", *_weights_files(layout.network)]
+    if layout.scheduler is not None:
+        files.append(layout.scheduler / FILE)
+    return [path for path in files if path.is_file()]
+
+
+def read_network(folder: Path) -> UNet2DModel:
+    """The network, float32, in eval mode; a pickle is read only if it holds tensors and nothing that runs.
+
+    Raises:
+        DiffevalError: if the weights are damaged, or do not fit config.json.
+    """
+    files = _weights_files(folder)
+    if not files:
+        raise DiffevalError(f"checkpoint: {folder} holds a config.json and no weights ({WEIGHTS}.safetensors or .bin)")
+    pickled = files[0].suffix == ".bin"
+    if pickled:
+        # Read ahead of diffusers, so that one that is refused is refused by name.
+        for file in files:
+            read_weights(file)
+    variant = files[0].name.removeprefix(WEIGHTS).split("-")[0].strip(".").split(".")[0]
+    try:
+        with _quiet_diffusers():
+            network, info = UNet2DModel.from_pretrained(
+                folder,
+                use_safetensors=not pickled,
+                variant=None if variant in ("safetensors", "bin", "") else variant,
+                local_files_only=True,
+                output_loading_info=True,
+            )
     except (OSError, ValueError, RuntimeError, KeyError) as error:
         reason = " ".join(str(error).split())[:200]
         raise DiffevalError(f"checkpoint: cannot load the weights in {folder}: {reason}") from error
@@ -115,89 +229,89 @@ def _read_network(folder: Path) -> UNet2DModel:
     return network.eval().requires_grad_(False).float()
 
 
-def _denoiser(network: UNet2DModel) -> Denoiser:
-    conditional = network.class_embedding is not None
-
-    def denoise(x: torch.Tensor, t: torch.Tensor, condition: torch.Tensor | None) -> torch.Tensor:
-        prediction: torch.Tensor = network(x, t, class_labels=condition if conditional else None).sample
-        return prediction
-
-    return denoise
-
-
-def _to_unit_range(value_range: tuple[float, float]) -> Callable[[torch.Tensor], torch.Tensor]:
-    """Decoder of a model whose data lay in another range."""
-    low, high = value_range
-
-    def decode(x: torch.Tensor) -> torch.Tensor:
-        return (x - low) / (high - low) * 2.0 - 1.0
-
-    return decode
-
-
-def _declared(folder: Path) -> _Declared:
-    path = folder / "scheduler" / "scheduler_config.json"
-    if not path.is_file():
-        raise DiffevalError(f"checkpoint: {folder} has no scheduler/scheduler_config.json, which tells its schedule")
-    config = _read_json(path)
-    prediction = config.get("prediction_type", "epsilon")
-    if prediction not in PREDICTION_TYPES:
-        raise DiffevalError(f"checkpoint: {path} says prediction_type {prediction!r}; known: {PREDICTION_TYPES}")
-    shown = {
-        key: value
-        for key, value in config.items()
-        if not key.startswith("_")
-        and key
-        not in {"trained_betas", "prediction_type", "num_train_timesteps", "beta_schedule", "beta_start", "beta_end"}
-        and key != "rescale_betas_zero_snr"
-    }
-    name = str(config.get("_class_name", ""))
-    sampler = Sampler("declared", name, shown, default_steps=1000 if name == "DDPMScheduler" else 50)
-    return _Declared(_schedule(config, path), prediction, sampler)
-
-
-def _schedule(config: dict[str, Any], path: Path) -> NoiseSchedule:
-    """The schedule as the configuration describes it, through diffusers' own arithmetic."""
-    from diffusers import DDPMScheduler
-
-    keys = ("num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "rescale_betas_zero_snr")
+@contextmanager
+def _quiet_diffusers() -> Iterator[None]:
+    """What diffusers logs at loading, we refuse or do not mind."""
+    before = logging.get_verbosity()
+    logging.set_verbosity(logging.CRITICAL)
     try:
-        if config.get("trained_betas") is not None:
-            return from_betas(config["trained_betas"])
-        scheduler = DDPMScheduler(**{key: config[key] for key in keys if key in config})
-    except (NotImplementedError, TypeError, ValueError, RuntimeError) as error:
-        raise DiffevalError(f"checkpoint: {path} describes no noise schedule: {str(error)[:120]}") from error
-    return from_betas(scheduler.betas.tolist(), str(config.get("beta_schedule", "linear")))
+        yield
+    finally:
+        logging.set_verbosity(before)
 
 
-def _sampler(card: Card | None, declared: _Declared) -> tuple[Sampler, int]:
-    """The card's word goes before the scheduler file's: that one was written for training."""
-    if card is None:
-        return declared.sampler, min(declared.sampler.default_steps, declared.schedule.timesteps)
+def _embeddings(network: UNet2DModel, folder: Path) -> int | None:
+    """Size of the table of class embeddings; None for an unconditional network."""
+    if network.class_embedding is None:
+        return None
+    count = getattr(network.class_embedding, "num_embeddings", None)
+    if count is None:
+        kind = network.config.class_embed_type
+        raise DiffevalError(
+            f"checkpoint: {folder} has class_embed_type {kind!r}, whose class embedding is no table of classes; this "
+            f"version cannot sample it"
+        )
+    return int(count)
+
+
+def _call(network: torch.nn.Module, x: torch.Tensor, t: torch.Tensor, condition: torch.Tensor | None) -> torch.Tensor:
+    prediction: torch.Tensor = network(x, t, class_labels=condition).sample
+    return prediction
+
+
+def _declaration(
+    network: UNet2DModel,
+    card: Card | None,
+    scheduler: DeclaredScheduler | None,
+    pipeline: str | None,
+    options: LoadOptions,
+    embeddings: int | None,
+) -> tuple[Declaration, tuple[str, ...]]:
+    """What the folder's files say together, and what they leave open."""
+    size = network.config.sample_size
+    if size is None and options.shape is None:
+        raise DiffevalError("checkpoint: the network's config.json has no sample_size; give --shape, e.g. 3,32,32")
+    sides: Sequence[int] = (size, size) if isinstance(size, int) else size or ()
+    common: dict[str, Any] = {
+        "shape": (network.config.in_channels, *sides) if sides else None,
+        "schedule": scheduler.schedule if scheduler else None,
+        "time": "step",
+        "call": _call,
+    }
+    if card is not None:
+        if scheduler is not None:
+            _check_card(card, scheduler)
+        return Declaration(
+            **common,
+            prediction=card.prediction,
+            value_range=card.value_range,
+            classes=card.classes,
+            null_class=card.null_class,
+            sampler=card.sampler.name,
+            eta=card.sampler.eta,
+            steps=card.sampler.steps,
+            reference=card.data,
+        ), ()
+    undecided = embeddings is not None and options.null_class is None and options.classes is None
+    said = (
+        f"{embeddings} class embeddings are taken as {embeddings} classes without a null class: guidance is off; "
+        f"whether the last is the null class is not declared (--null-class)"
+    )
+    return Declaration(
+        **common,
+        prediction=scheduler.prediction if scheduler else None,
+        # What these pipelines decode from; a bare network says nothing.
+        value_range=UNIT_RANGE if pipeline is not None else None,
+        classes=embeddings or 0,
+        sampler=scheduler.sampler if scheduler else None,
+    ), (said,) if undecided else ()
+
+
+def _check_card(card: Card, declared: DeclaredScheduler) -> None:
+    """Both files were written at once; where they differ, one was changed."""
     expected = named_schedule(card.schedule, card.timesteps, zero_snr=card.zero_snr)
     if expected.sha256() != declared.schedule.sha256() or card.prediction != declared.prediction:
         raise DiffevalError(
             f"checkpoint: {FILE_NAME} says {card.schedule} with {card.prediction}, scheduler/ says "
             f"{declared.schedule.name} with {declared.prediction}; one of the two files was changed"
         )
-    sampler = named_sampler(
-        card.sampler.name,
-        declared.schedule,
-        declared.prediction,
-        eta=card.sampler.eta,
-        bounded=card.value_range == UNIT_RANGE,
-    )
-    return sampler, card.sampler.steps
-
-
-def _classes(network: UNet2DModel, card: Card | None) -> tuple[tuple[str, ...], int | None, tuple[str, ...]]:
-    if card is not None:
-        return card.classes, card.null_class, ()
-    embedding = network.class_embedding
-    if embedding is None:
-        return (), None, ()
-    count = getattr(embedding, "num_embeddings", None)
-    if count is None:
-        raise DiffevalError("checkpoint: the class embedding is no table of classes; this version cannot sample it")
-    said = f"{count} class embeddings are taken as {count} classes without a null class: guidance is off"
-    return tuple(str(index) for index in range(count)), None, (said,)

@@ -74,6 +74,50 @@ def from_betas(betas: Sequence[float], name: str = "custom") -> NoiseSchedule:
     return NoiseSchedule(name, tuple(float(beta) for beta in array))
 
 
+def from_alpha_bar(alpha_bar: Sequence[float] | npt.NDArray[np.floating], name: str = "custom") -> NoiseSchedule:
+    """A noise schedule from its signal power at each timestep.
+
+    The betas are float32, as the samplers take them; each makes good the rounding of those before it, so that the
+    product stays within one rounding (6e-8, relative) of what was asked for, however long the schedule.
+
+    Args:
+        alpha_bar: [T], strictly decreasing, in (0, 1); the last may be 0.
+        name: to remember it by.
+
+    Raises:
+        DiffevalError: for an array that is not such, with the first bad index.
+    """
+    array = np.asarray(alpha_bar, dtype=np.float64)
+    if array.ndim != 1 or len(array) < 2:
+        raise DiffevalError(f"noise schedule: alpha_bar has shape {array.shape}, a schedule needs a row of at least 2")
+    last = np.arange(len(array)) == len(array) - 1
+    outside = ~((array > 0) & (array < 1)) & ~((array == 0) & last)
+    if outside.any():
+        at = int(np.argmax(outside))
+        raise DiffevalError(
+            f"noise schedule: alpha_bar[{at}] = {array[at]:g}, must be in (0, 1), or 0 at the last timestep"
+        )
+    rising = np.diff(array) >= 0
+    if rising.any():
+        at = int(np.argmax(rising)) + 1
+        raise DiffevalError(
+            f"noise schedule: alpha_bar[{at}] = {array[at]:g} is not below alpha_bar[{at - 1}] = {array[at - 1]:g}; "
+            f"it must fall from the first timestep to the last"
+        )
+    betas, product = [], 1.0
+    for at, wanted in enumerate(array):
+        beta = np.float32(1.0 - wanted / product)
+        factor = np.float32(1.0) - beta
+        if not (beta > 0 and factor < 1):
+            raise DiffevalError(
+                f"noise schedule: alpha_bar[{at}] = {array[at]:.9g} lies too near its neighbour for float32, in which "
+                f"samplers work; use fewer timesteps, or more noise at the first"
+            )
+        betas.append(float(beta))
+        product *= float(factor)
+    return from_betas(betas, name)
+
+
 def named_schedule(name: str, timesteps: int = 1000, *, zero_snr: bool = False) -> NoiseSchedule:
     """One of diffusers' schedules with its default end points, rescaled to zero terminal SNR if asked.
 

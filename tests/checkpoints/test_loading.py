@@ -1,11 +1,14 @@
 import json
+import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from diffusers import DDIMPipeline, DDIMScheduler, UNet2DModel
+from safetensors.torch import load_file, save_file
 
 from diffeval.checkpoints.checkpoint import load
 from diffeval.errors import DiffevalError
@@ -128,18 +131,32 @@ def test_truncated_weights_are_named(tiny_checkpoint: Path, tmp_path: Path) -> N
         load(copy)
 
 
-def test_pickled_weights_are_not_read(tiny_checkpoint: Path, tmp_path: Path) -> None:
+class _Runs:
+    """What a hostile pickle holds: a call that happens when it is read."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, (str(self.path),)
+
+
+def test_pickled_weights_are_read_only_if_nothing_in_them_runs(tiny_checkpoint: Path, tmp_path: Path) -> None:
     copy = tmp_path / "pickled"
     shutil.copytree(tiny_checkpoint, copy)
-    (copy / "unet" / "diffusion_pytorch_model.safetensors").unlink()
-    torch.save({}, copy / "unet" / "diffusion_pytorch_model.bin")
-    with pytest.raises(DiffevalError, match="cannot load the weights"):
+    safe = copy / "unet" / "diffusion_pytorch_model.safetensors"
+    pickled = safe.with_suffix(".bin")
+    torch.save(load_file(safe), pickled)
+    safe.unlink()
+    ours, theirs = load(copy).network.state_dict(), load(tiny_checkpoint).network.state_dict()
+    assert all(torch.equal(ours[key], theirs[key]) for key in theirs)
+    torch.save({"weight": _Runs(tmp_path / "ran")}, pickled)
+    with pytest.raises(DiffevalError, match=r"wants to run \w+\.mkdir, which is refused; where it was made, save"):
         load(copy)
+    assert not (tmp_path / "ran").exists()
 
 
 def test_weights_that_lack_a_layer_are_refused(tiny_checkpoint: Path, tmp_path: Path) -> None:
-    from safetensors.torch import load_file, save_file
-
     copy = tmp_path / "lacking"
     shutil.copytree(tiny_checkpoint, copy)
     path = copy / "unet" / "diffusion_pytorch_model.safetensors"

@@ -1,0 +1,313 @@
+"""From a network and its declaration, with what the user overrides, to a Checkpoint."""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from diffeval.checkpoints.adapt import Adapter
+from diffeval.checkpoints.checkpoint import Checkpoint, identity
+from diffeval.checkpoints.declaration import TIME_NAMES, Declaration, Edm, parse_preconditioning
+from diffeval.checkpoints.factory import one_line
+from diffeval.checkpoints.options import LoadOptions, flag
+from diffeval.checkpoints.schedules import declared_schedule
+from diffeval.diffusion.guidance import Denoiser
+from diffeval.diffusion.prediction import PREDICTION_TYPES, PredictionType
+from diffeval.diffusion.samplers import Sampler, named_sampler
+from diffeval.diffusion.schedule import NoiseSchedule
+from diffeval.errors import DiffevalError
+from diffeval.registry import did_you_mean
+
+UNIT_RANGE = (-1.0, 1.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a loader found on disk.
+
+    Attributes:
+        name: of the checkpoint.
+        path: where it lies.
+        sha256: over what defines it, options apart.
+        network: in eval mode, on the CPU.
+        raw: loads the weights without averaging, or None.
+        weights: which weights the network has, in words.
+        declaration: as the files or the factory have it.
+        embeddings: size of the network's table of classes, the null class counted; None if that is unknown.
+        reference_hash: of the training data, or None.
+        assumptions: what the loader had to assume.
+    """
+
+    name: str
+    path: Path
+    sha256: str
+    network: torch.nn.Module
+    raw: Callable[[], torch.nn.Module] | None
+    weights: str
+    declaration: Declaration
+    embeddings: int | None = None
+    reference_hash: str | None = None
+    assumptions: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Meaning:
+    """A declaration with nothing left open."""
+
+    shape: tuple[int, int, int]
+    schedule: NoiseSchedule
+    prediction: PredictionType
+    value_range: tuple[float, float]
+    edm: Edm | None
+    classes: tuple[str, ...]
+    conditions: tuple[int, ...]
+    assumptions: tuple[str, ...]
+
+
+def build(found: Found, options: LoadOptions) -> Checkpoint:
+    """The checkpoint; its network is called once, on zeros.
+
+    Raises:
+        DiffevalError: if something needed is declared nowhere, contradicts itself, or does not fit the network.
+    """
+    declaration = _overridden(found.declaration, options, found.embeddings)
+    meaning = _meaning(declaration)
+    changes = _changes(found.declaration, declaration)
+    adapter = Adapter(
+        schedule=meaning.schedule,
+        time=declaration.time or "step",
+        edm=meaning.edm,
+        conditions=meaning.conditions,
+        channels=meaning.shape[0],
+        learned_variance=declaration.learned_variance,
+        call=declaration.call,
+    )
+    denoiser = adapter(found.network)
+    _try_out(denoiser, meaning, found.name)
+    sampler, steps = _sampler(declaration, meaning)
+    has_null = len(meaning.conditions) > len(meaning.classes)
+    return Checkpoint(
+        name=found.name,
+        path=found.path,
+        sha256=_identity(found.sha256, changes),
+        network=found.network,
+        denoiser=denoiser,
+        raw=found.raw,
+        schedule=meaning.schedule,
+        prediction=meaning.prediction,
+        shape=meaning.shape,
+        value_range=meaning.value_range,
+        classes=meaning.classes,
+        null_class=len(meaning.classes) if has_null else None,
+        decode=identity if meaning.value_range == UNIT_RANGE else _to_unit_range(meaning.value_range),
+        sampler=sampler,
+        steps=steps,
+        reference=declaration.reference,
+        reference_hash=found.reference_hash,
+        assumptions=(*found.assumptions, *meaning.assumptions),
+        adapter=adapter,
+        weights=found.weights,
+        overrides=tuple(f"{flag(name)} {value}" for name, value in changes.items()),
+    )
+
+
+def _overridden(declaration: Declaration, options: LoadOptions, embeddings: int | None) -> Declaration:
+    """The declaration with the user's words in the place of its own."""
+    changes: dict[str, Any] = {
+        name: getattr(options, name)
+        for name in ("prediction", "value_range", "time", "shape", "preconditioning", "learned_variance")
+        if getattr(options, name) is not None
+    }
+    changes |= _class_changes(declaration, options, embeddings)
+    if options.schedule is not None:
+        changes |= {"schedule": options.schedule, "alpha_bar": None, "betas": None, "zero_snr": False}
+        if declaration.timesteps is None and isinstance(declaration.schedule, NoiseSchedule):
+            changes["timesteps"] = declaration.schedule.timesteps
+    named = isinstance(changes.get("schedule", declaration.schedule), str)
+    for name in ("timesteps", "zero_snr"):
+        value = getattr(options, name)
+        if value is None:
+            continue
+        gridded = name == "timesteps" and parse_preconditioning(
+            changes.get("preconditioning", declaration.preconditioning)
+        )
+        if not named and not gridded:
+            raise DiffevalError(
+                f"checkpoint: {flag(name)} is given, but the noise schedule has no name; give --schedule, too"
+            )
+        changes[name] = value
+    return dataclasses.replace(declaration, **changes)
+
+
+def _class_changes(declaration: Declaration, options: LoadOptions, embeddings: int | None) -> dict[str, Any]:
+    """Of K embeddings, one is the null class where the user names it, and the others are the classes."""
+    null = options.null_class
+    changes: dict[str, Any] = {} if null is None else {"null_class": None if null == "none" else null}
+    count = options.classes
+    if embeddings is not None and isinstance(null, int) and null != declaration.null_class:
+        if not 0 <= null < embeddings:
+            raise DiffevalError(
+                f"checkpoint: --null-class {null}, but the network has {embeddings} class embeddings, "
+                f"0 to {embeddings - 1}"
+            )
+        count = embeddings - 1 if count is None else count
+    if embeddings is not None and count is not None:
+        most = embeddings - (1 if isinstance(changes.get("null_class", declaration.null_class), int) else 0)
+        if not 1 <= count <= most:
+            raise DiffevalError(
+                f"checkpoint: {count} classes are asked for, but the network has {embeddings} class embeddings, "
+                f"of which {most} are classes"
+            )
+    if count is not None and count != _count(declaration.classes):
+        changes["classes"] = count
+    return changes
+
+
+def _count(classes: Any) -> int:
+    return classes if isinstance(classes, int) else len(classes)
+
+
+def _meaning(declaration: Declaration) -> _Meaning:
+    """The declaration with its gaps filled, and said."""
+    said: list[str] = []
+
+    def assumed(value: Any, default: Any, text: str) -> Any:
+        if value is not None:
+            return value
+        said.append(text)
+        return default
+
+    if declaration.shape is None:
+        raise DiffevalError("checkpoint: the shape of the images is declared nowhere; give --shape, e.g. 3,32,32")
+    edm = parse_preconditioning(declaration.preconditioning)
+    if edm is not None and declaration.time is not None:
+        raise DiffevalError(f"checkpoint: time is {declaration.time!r}, but preconditioning sets it; leave time out")
+    if edm is not None and declaration.prediction not in (None, "sample"):
+        raise DiffevalError(
+            f"checkpoint: prediction is {declaration.prediction!r}, but preconditioning makes it sample; leave it out"
+        )
+    schedule, schedule_said = declared_schedule(declaration, edm)
+    said += schedule_said
+    prediction = "sample" if edm else declaration.prediction
+    prediction = assumed(
+        prediction, "epsilon", "the prediction type is not declared: epsilon is assumed (--prediction)"
+    )
+    if prediction not in PREDICTION_TYPES:
+        raise DiffevalError(
+            f"checkpoint: unknown prediction type {prediction!r};{did_you_mean(str(prediction), PREDICTION_TYPES)}"
+        )
+    if edm is None:
+        time = assumed(declaration.time, "step", "the time input is not declared: the timestep is assumed (--time)")
+        if not callable(time) and time not in TIME_NAMES:
+            raise DiffevalError(f"checkpoint: unknown time input {time!r};{did_you_mean(str(time), TIME_NAMES)}")
+    low, high = assumed(
+        declaration.value_range, UNIT_RANGE, "the value range is not declared: -1 to 1 is assumed (--value-range)"
+    )
+    if not -np.inf < low < high < np.inf:
+        raise DiffevalError(f"checkpoint: the value range {low:g} to {high:g} is none; the first must be the smaller")
+    if len(declaration.shape) != 3 or min(declaration.shape) < 1:
+        raise DiffevalError(f"checkpoint: the shape {declaration.shape} is none; it is (C, H, W), e.g. 3,32,32")
+    classes, conditions = _classes(declaration)
+    return _Meaning(
+        shape=(int(declaration.shape[0]), int(declaration.shape[1]), int(declaration.shape[2])),
+        schedule=schedule,
+        prediction=prediction,
+        value_range=(float(low), float(high)),
+        edm=edm,
+        classes=classes,
+        conditions=conditions,
+        assumptions=tuple(said),
+    )
+
+
+def _classes(declaration: Declaration) -> tuple[tuple[str, ...], tuple[int, ...]]:
+    """Class names, and the numbers that the network takes for them, that of the null class last."""
+    count, null = _count(declaration.classes), declaration.null_class
+    if count < 0:
+        raise DiffevalError(f"checkpoint: {count} classes are declared; 0 means an unconditional model")
+    if count == 0:
+        if null is not None:
+            raise DiffevalError(f"checkpoint: null class {null}, but the model has no classes; give --classes, too")
+        return (), ()
+    numbers = [number for number in range(count + 1) if number != null][:count]
+    names = map(str, numbers) if isinstance(declaration.classes, int) else declaration.classes
+    return tuple(names), (*numbers, *(() if null is None else (null,)))
+
+
+def _facts(declaration: Declaration) -> dict[str, Any]:
+    """What a declaration comes to, by option; what it leaves open counts as what would be assumed."""
+    edm = parse_preconditioning(declaration.preconditioning)
+    try:
+        schedule = declared_schedule(declaration, edm)[0]
+        arrays = f"{schedule.name}, T={schedule.timesteps}, sha256 {schedule.sha256()[:12]}"
+    except DiffevalError:
+        arrays = "none"
+    time = declaration.time or "step"
+    return {
+        "schedule": arrays,
+        "prediction": declaration.prediction or "epsilon",
+        "value_range": ",".join(f"{end:g}" for end in declaration.value_range or UNIT_RANGE),
+        "time": "function" if callable(time) else time,
+        "classes": _count(declaration.classes),
+        "null_class": "none" if declaration.null_class is None else declaration.null_class,
+        "shape": ",".join(map(str, declaration.shape or ())),
+        "preconditioning": declaration.preconditioning or "none",
+        "learned_variance": declaration.learned_variance,
+    }
+
+
+def _changes(declared: Declaration, used: Declaration) -> dict[str, Any]:
+    """What the user's options changed. A flag that confirms what is declared changes nothing."""
+    before, after = _facts(declared), _facts(used)
+    return {name: value for name, value in after.items() if value != before[name]}
+
+
+def _identity(sha256: str, changes: Mapping[str, Any]) -> str:
+    """Overrides define the model as its files do: with others, it is another checkpoint."""
+    if not changes:
+        return sha256
+    return hashlib.sha256(f"{sha256} {json.dumps(changes, sort_keys=True)}".encode()).hexdigest()
+
+
+def _sampler(declaration: Declaration, meaning: _Meaning) -> tuple[Sampler | None, int | None]:
+    sampler, bounded = declaration.sampler, meaning.value_range == UNIT_RANGE
+    if isinstance(sampler, str):
+        sampler = named_sampler(
+            sampler, meaning.schedule, meaning.prediction, eta=declaration.eta, bounded=bounded and meaning.edm is None
+        )
+    if sampler is None and declaration.steps is not None:
+        raise DiffevalError(f"checkpoint: {declaration.steps} steps are declared, but no sampler; declare both")
+    steps = declaration.steps or (sampler.default_steps if sampler is not None else None)
+    return sampler, None if steps is None else min(steps, meaning.schedule.timesteps)
+
+
+def _to_unit_range(value_range: tuple[float, float]) -> Callable[[torch.Tensor], torch.Tensor]:
+    """Decoder of a model whose data lay in another range."""
+    low, high = value_range
+
+    def decode(x: torch.Tensor) -> torch.Tensor:
+        return (x - low) / (high - low) * 2.0 - 1.0
+
+    return decode
+
+
+@torch.inference_mode()
+def _try_out(denoiser: Denoiser, meaning: _Meaning, name: str) -> None:
+    """One call on zeros: a network that wants other shapes, times or classes says so now, not after an hour."""
+    x, t = torch.zeros(2, *meaning.shape), torch.tensor(meaning.schedule.timesteps // 2)
+    condition = torch.zeros(2, dtype=torch.int64) if meaning.classes else None
+    try:
+        denoiser(x, t, condition)
+    except DiffevalError:
+        raise
+    except Exception as error:
+        raise DiffevalError(
+            f"checkpoint: the network of {name} fails on a batch {list(x.shape)} at timestep {int(t)}: "
+            f"{one_line(error)}; see --shape, --time and --classes, or declare call="
+        ) from error
