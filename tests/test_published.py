@@ -12,7 +12,7 @@ from diffeval.published import PUBLISHED, combined
 
 
 def test_roundings_are_those_of_the_sampling_scripts() -> None:
-    """By hand: 127 and a quarter is 127 for all; 127 and three quarters is 128, but ADM cuts; -1 and 1 are the ends."""
+    """By hand: 127 and a quarter is 127 for all; 127 and three quarters 128, but ADM cuts; -1 and 1 are the ends."""
     levels = torch.tensor([0.0, 127.25, 127.75, 255.0], dtype=torch.float64)
     x = levels / 127.5 - 1
     found = {name: rule(x).clamp(0, 255).tolist() for name, rule in ROUNDINGS.items()}
