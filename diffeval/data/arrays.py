@@ -1,12 +1,12 @@
 """Sources whose images are one array, in memory or not, and a look at each of them."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
-from diffeval.data.pixels import Labels, Pixels
+from diffeval.data.pixels import Images, InMemory, Labels, Pixels
 from diffeval.data.source import ImageSource, Request, Split
 from diffeval.data.triage import Finding, Triage, found, repeats
 from diffeval.errors import DiffevalError
@@ -61,6 +61,28 @@ def array_source(
         ),
     )
     return ImageSource(request.name, split, pixels, labels, tuple(classes), tuple(notes), triage)
+
+
+def parts_source(
+    request: Request, read: Callable[[str], tuple[Images, Labels]], classes: Sequence[str]
+) -> ImageSource:
+    """A source that comes in two parts, train and test; the test part is what is held out.
+
+    Args:
+        request: what was asked for.
+        read: gives images and labels of the part ``train`` or ``test``.
+        classes: class names.
+
+    Raises:
+        DiffevalError: if the parts are of different sizes, or of no images.
+    """
+    wanted = {"train": ("train",), "test": ("test",), "heldout": ("test",), "all": ("train", "test")}[request.part]
+    found_parts = [read(part) for part in wanted]
+    if len({images.shape[1:] for images, _ in found_parts}) > 1:
+        raise DiffevalError(f"{request.name}: the train and test images differ in size; they belong to different sets")
+    images = np.concatenate([images for images, _ in found_parts])
+    labels = np.concatenate([labels for _, labels in found_parts])
+    return array_source(request, request.part, InMemory(images), labels, classes)
 
 
 def _look(pixels: Pixels) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.intp]]:

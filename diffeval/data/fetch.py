@@ -17,6 +17,17 @@ def dataset_folder(request: Request) -> Path:
     return Path(request.argument).expanduser() if request.argument else cache_folder() / "data"
 
 
+def torchvision_download(name: str, **options: str) -> Callable[[str], object]:
+    """The download of a torchvision data set, which checks what it gets; torchvision is imported when it runs."""
+
+    def download(folder: str) -> object:
+        from torchvision import datasets
+
+        return getattr(datasets, name)(folder, download=True, **options)
+
+    return download
+
+
 def fetch(request: Request, title: str, folder: Path, download: Callable[[str], object], files: str) -> None:
     """Downloads what is missing, or says how to get it.
 

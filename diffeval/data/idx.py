@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from diffeval.data.arrays import array_source
-from diffeval.data.fetch import dataset_folder, fetch
+from diffeval.data.arrays import array_source, parts_source
+from diffeval.data.fetch import dataset_folder, fetch, torchvision_download
 from diffeval.data.pixels import Images, InMemory, Labels
 from diffeval.data.source import SOURCES, ImageSource, Request
 from diffeval.data.splits import undivided
@@ -105,7 +105,7 @@ def _open(request: Request, title: str, subfolder: str, classes: tuple[str, ...]
     pairs = _pairs(request.name, folder, subfolder)
     if not pairs:
         files = "train-images-idx3-ubyte.gz and train-labels-idx1-ubyte.gz, or the same of t10k, or both pairs"
-        fetch(request, title, folder, _download(subfolder), files)
+        fetch(request, title, folder, torchvision_download(subfolder), files)
         pairs = _pairs(request.name, folder, subfolder)
     if len(pairs) == 1:
         ((part, pair),) = pairs.items()
@@ -115,23 +115,7 @@ def _open(request: Request, title: str, subfolder: str, classes: tuple[str, ...]
         return array_source(
             request, request.part, InMemory(images[rows]), labels[rows], classes, notes=notes, numbers=rows
         )
-    wanted = {"train": ["train"], "test": ["test"], "heldout": ["test"], "all": ["train", "test"]}[request.part]
-    read = [_read_pair(*pairs[part]) for part in wanted]
-    sizes = {images.shape[1:] for images, _ in read}
-    if len(sizes) > 1:
-        raise DiffevalError(f"{request.name}: the train and test images differ in size; they belong to different sets")
-    images = np.concatenate([images for images, _ in read])
-    labels = np.concatenate([labels for _, labels in read])
-    return array_source(request, request.part, InMemory(images), labels, classes)
-
-
-def _download(name: str) -> Callable[[str], object]:
-    def download(folder: str) -> object:
-        from torchvision import datasets
-
-        return getattr(datasets, name)(folder, download=True)
-
-    return download
+    return parts_source(request, lambda part: _read_pair(*pairs[part]), classes)
 
 
 @SOURCES.register("mnist")
