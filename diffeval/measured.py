@@ -111,7 +111,10 @@ def plan_extractor(
         reference=reference.source,
         reporter=reporter or SilentReporter(),
     )
-    return open_extractor(extracting.name or _called_for(reference), request)
+    extractor = open_extractor(extracting.name or _called_for(reference), request)
+    for note in extractor.notes:
+        request.reporter.note(note)
+    return extractor
 
 
 def _called_for(reference: Reference) -> str:

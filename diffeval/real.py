@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from diffeval.data.source import ImageSource, split_spec
+from diffeval.drift import drift_sentence
 from diffeval.features.extractor import Extractor
 from diffeval.features.reference import held_out_source, source_features
 from diffeval.features.statistics import Statistics
@@ -41,13 +42,14 @@ def real_images(measured: Measured, reference: Real, extractor: Extractor, repor
     if isinstance(reference, Statistics):
         return _from_statistics(measured, reference, extractor)
     held_out = held_out_source(reference)
+    drift = drift_sentence(reference, extractor, reporter)
     return RealImages(
         spec=reference.spec,
         extractor=extractor.name,
         reference=_features(reference, extractor, reporter),
         held_out=None if held_out is None else _features(held_out, extractor, reporter),
         independent=_independent(measured, reference.spec),
-        warnings=_origin_warnings(measured, reference),
+        warnings=(*_origin_warnings(measured, reference), *((drift,) if drift else ())),
     )
 
 

@@ -13,7 +13,7 @@ PACKAGE = Path(diffeval.__file__).parent
 
 # From the bottom up: a file imports only from rows above its own, or from its own part.
 ROWS = (
-    ("errors", "registry", "progress", "cache"),
+    ("errors", "registry", "progress", "cache", "usercode"),
     ("builtin",),
     ("runs",),
     ("data",),
@@ -22,7 +22,7 @@ ROWS = (
     ("features",),
     ("metrics",),
     ("training",),
-    ("ready", "measured", "published", "plan", "job", "harvest", "real", "precision", "scoring", "export"),
+    ("drift", "ready", "measured", "published", "plan", "job", "harvest", "real", "precision", "scoring", "export"),
     ("evaluate", "describe", "compare", "refs"),
     ("report", "doctor"),
     ("cli", "__main__"),

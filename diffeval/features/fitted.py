@@ -84,11 +84,11 @@ def fitted(request: ExtractorRequest) -> Extractor:
         name="fitted",
         id=f"fitted/penultimate/{digest[:16]}",
         dim=DIM,
-        resize="none, but averaged down to a side of at most 32",
+        resize="none",
         classes=found.classes,
         run=run,
         layer="penultimate",
-        normalisation="to [-1, 1]",
+        normalisation="to [-1, 1], averaged down to a side of at most 32",
         notes=(f"fitted to {found.origin}: {found.quality}; its weights are {path}, for --weights elsewhere",),
     )
 
