@@ -127,7 +127,7 @@ def evaluate(
             reporter.note(f"{job.settings.n} images do not give ±{100 * target.precision:g}%; going on to {more}")
             job = with_images(job, more)
             _sample(job, harvest, used, reporter)
-        return _score_and_save(job, harvest, real, counts(job.settings.n), choices, reporter)
+        return _score_and_save(job, harvest, real, used, counts(job.settings.n), choices, reporter)
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +163,8 @@ def prepare(
     plan = plan_images(measured, settings)
     opened = open_reference(measured, ref, opening)
     extractor = plan_extractor(opened, extracting or Extracting(), plan.generator.device, reporter)
+    for note in extractor.notes:
+        reporter.note(note)
     reference, warnings = settle(measured, opened, extractor)
     return Prepared(plan, extractor, reference, warnings)
 
@@ -217,6 +219,7 @@ def _score_and_save(
     job: Job,
     harvest: Harvest,
     real: RealImages,
+    extractor: Extractor,
     counts: Sequence[int],
     choices: Choices,
     reporter: Reporter,
@@ -232,7 +235,7 @@ def _score_and_save(
         protocol=job.protocol,
         provenance=provenance_of(job, state.batch),
         scores=scoring.scores,
-        tables=scoring.tables,
+        tables={**scoring.tables, "extractor": (_extractor_row(extractor),)},
         choices=choices.recorded(),
         warnings=tuple(dict.fromkeys((*warnings_of(job, reporter), *real.warnings, *scoring.warnings))),
     )
@@ -260,6 +263,18 @@ def _save(
     job.run.discard(images=keep != "images", features=keep == "none")
     # What the scores were warned of belongs to this count, not to the run.
     job.run.update(status="done", n=job.settings.n, warnings=warnings_of(job, reporter))
+
+
+def _extractor_row(extractor: Extractor) -> Mapping[str, Param]:
+    return {
+        "extractor": extractor.name,
+        "id": extractor.id,
+        "layer": extractor.layer or None,
+        "dimensions": extractor.dim,
+        "resize": extractor.resize,
+        "normalisation": extractor.normalisation or None,
+        "notes": "; ".join(extractor.notes) or None,
+    }
 
 
 def _params(job: Job, real: RealImages) -> Mapping[str, Param]:

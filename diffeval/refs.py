@@ -50,7 +50,7 @@ def make_statistics(
         raise DiffevalError(f"ref: {source.spec} holds {len(source)} images, needs at least 2")
     extractor = plan_extractor(Reference(source), extracting or Extracting(), pick_device(device), reporter)
     features = source_features(source, extractor, reporter)
-    found = moments(features)
+    found = moments(features.astype(np.float64))
     made = Statistics(
         path=out,
         format=OWN,

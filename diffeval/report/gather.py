@@ -56,6 +56,10 @@ def _evaluation_view(run: RunDirectory, state: RunState, results: Results, index
                 "What defines the quantities above. Numbers compare only where all of this agrees.",
                 _facts(plain(results.protocol)),
             ),
+            *(
+                Table("Extractor", "How images became features.", _facts(dict(row)))
+                for row in results.tables.get("extractor", ())
+            ),
             Table(
                 "Provenance", "Where the numbers come from." + (f" {floor}." if floor else ""), _provenance(results)
             ),
