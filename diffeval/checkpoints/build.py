@@ -14,7 +14,6 @@ import torch
 from diffeval.checkpoints.adapt import Adapter
 from diffeval.checkpoints.checkpoint import Checkpoint, identity
 from diffeval.checkpoints.declaration import TIME_NAMES, Declaration, Edm, parse_preconditioning
-from diffeval.checkpoints.factory import one_line
 from diffeval.checkpoints.options import LoadOptions, flag
 from diffeval.checkpoints.schedules import declared_schedule
 from diffeval.diffusion.guidance import Denoiser
@@ -23,6 +22,7 @@ from diffeval.diffusion.samplers import Sampler, named_sampler
 from diffeval.diffusion.schedule import NoiseSchedule
 from diffeval.errors import DiffevalError
 from diffeval.registry import did_you_mean
+from diffeval.usercode import one_line
 
 UNIT_RANGE = (-1.0, 1.0)
 

@@ -9,11 +9,12 @@ import torch
 
 from diffeval.checkpoints.build import Found, build
 from diffeval.checkpoints.checkpoint import LOADERS, Checkpoint
-from diffeval.checkpoints.factory import FORMS, code_sha256, make_network
+from diffeval.checkpoints.factory import make_network, network_code_sha256
 from diffeval.checkpoints.options import LoadOptions
 from diffeval.checkpoints.safe_reading import SUFFIXES, read_weights
 from diffeval.checkpoints.state_dicts import Candidate, choose, dicts_of_tensors
 from diffeval.errors import DiffevalError
+from diffeval.usercode import FORMS
 
 
 class WeightsFile:
@@ -33,7 +34,7 @@ class WeightsFile:
             inside = ", ".join(f"{where or 'top level'} ({len(held)})" for where, held in dicts_of_tensors(tree))
             raise DiffevalError(
                 f"checkpoint: {path} holds weights ({inside or 'no tensors by name'}) and no network; say which "
-                f"network they are of with --model {FORMS.replace(' or ', ', or ')}"
+                f"network they are of with --model {FORMS}"
             )
         network, declaration = make_network(options.model)
         weights = choose(tree, network, path, key=options.key, raw=options.raw)
@@ -41,7 +42,7 @@ class WeightsFile:
         with path.open("rb") as file:
             parts = (
                 hashlib.file_digest(file, "sha256").hexdigest(),
-                code_sha256(options.model, network),
+                network_code_sha256(options.model, network),
                 options.model.rpartition(":")[2],
                 weights.used.label,
             )
