@@ -156,7 +156,8 @@ def _class_changes(declaration: Declaration, options: LoadOptions, embeddings: i
                 f"checkpoint: --null-class {null}, but the network has {embeddings} class embeddings, "
                 f"0 to {embeddings - 1}"
             )
-        count = embeddings - 1 if count is None else count
+        # By number from here on: declared names belong to the declared null class.
+        count = changes["classes"] = embeddings - 1 if count is None else count
     if embeddings is not None and count is not None:
         most = embeddings - (1 if isinstance(changes.get("null_class", declaration.null_class), int) else 0)
         if not 1 <= count <= most:

@@ -3,6 +3,7 @@
 import argparse
 import pickletools
 import re
+import warnings
 import zipfile
 from collections.abc import Iterator
 from contextlib import nullcontext
@@ -28,8 +29,8 @@ _HARMLESS = [
     *(type(np.dtype(name)) for name in ("float32", "float64", "int32", "int64", "bool")),
 ]
 _CONVERT = "where it was made, save model.state_dict() alone, as .safetensors or with torch.save"
-# A pickle that torch itself reads names nothing outside these.
-_USUAL = ("torch.", "collections.", "numpy.", "_codecs.", "argparse.")
+# What a pickle of plain tensors names.
+_USUAL = re.compile(r"torch\._.*|torch\.\w+Storage|(collections|numpy|_codecs|argparse)\..*")
 
 
 def read_weights(path: Path) -> Any:
@@ -42,7 +43,9 @@ def read_weights(path: Path) -> Any:
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
-        with allowed(_HARMLESS) if allowed else nullcontext():
+        with warnings.catch_warnings(), allowed(_HARMLESS) if allowed else nullcontext():
+            # What torch warns of here, we refuse or do not mind.
+            warnings.simplefilter("ignore")
             return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         raise DiffevalError(_refusal(path, error)) from error
@@ -56,7 +59,7 @@ def _refusal(path: Path, error: Exception) -> str:
     wanted = re.search(r"(?:GLOBAL|global:?) ([A-Za-z_][\w.]*\.\w+)", message)
     if isinstance(error, SafetensorError | OSError | EOFError) or "zip archive" in message:
         return f"checkpoint: cannot read {path}: {message[:160] or 'it is empty'}; is the file whole?"
-    names = [wanted.group(1)] if wanted else [name for name in _named(path) if not name.startswith(_USUAL)]
+    names = [wanted.group(1)] if wanted else [name for name in _named(path) if not _USUAL.fullmatch(name)]
     if names:
         return f"checkpoint: {path} is a pickle that wants to run {names[0]}, which is refused; {_CONVERT}"
     return f"checkpoint: {path} is no weights file that can be read safely: {message[:160]}; {_CONVERT}"

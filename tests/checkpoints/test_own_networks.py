@@ -16,6 +16,8 @@ from diffeval.diffusion.schedule import from_alpha_bar
 from diffeval.errors import DiffevalError
 from diffeval.plan import Settings, plan_sampling
 
+Floats = Callable[..., Tensor]
+
 # A CNN that is told the time as t/T, and maybe the class, as people write it.
 SMALL_CNN = """
 import torch
@@ -71,21 +73,6 @@ def _network(code: Path, classes: int = 0) -> nn.Module:
         return space["Net"](classes).eval()
 
 
-def _floats(checkpoint: Checkpoint, n: int = 4, **settings: object) -> Tensor:
-    """x_0 as our loop makes it, before it becomes uint8."""
-    plan = plan_sampling(checkpoint, Settings(n=n, device="cpu", **settings))  # type: ignore[arg-type]
-    kept: list[Tensor] = []
-
-    def keep(x: Tensor, indices: range) -> np.ndarray:
-        kept.append(x.clone())
-        return np.zeros(1, np.uint8)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(type(plan.generator), "_to_uint8", staticmethod(keep))
-        plan.generator.images(range(n))
-    return kept[0]
-
-
 def _ddim(predict: Callable[[Tensor, int], Tensor], alpha_bar: Tensor, x: Tensor, times: list[int]) -> Tensor:
     """DDIM as its paper has it (eq. 12, eta = 0), x_0 clipped and the noise derived from it anew."""
     with torch.inference_mode():
@@ -97,10 +84,10 @@ def _ddim(predict: Callable[[Tensor, int], Tensor], alpha_bar: Tensor, x: Tensor
     return x
 
 
-def test_a_hand_written_cnn_with_time_as_t_over_T_is_sampled_as_by_its_own_code(code: Path) -> None:  # noqa: N802
+def test_a_hand_written_cnn_with_time_as_t_over_T_is_sampled_as_by_its_own_code(code: Path, floats: Floats) -> None:  # noqa: N802
     network = _network(code)
     save_file(network.state_dict(), "weights.safetensors")
-    ours = _floats(load("weights.safetensors", LoadOptions(model="net.py:plain")))
+    ours = floats(load("weights.safetensors", LoadOptions(model="net.py:plain")))
     alpha_bar = torch.cumprod(1 - torch.linspace(1e-3, 0.2, 20), 0)
     noise = initial_noise(0, range(4), (1, 8, 8))
     theirs = _ddim(lambda x, t: network(x, torch.full((len(x),), t / 20)), alpha_bar, noise, list(range(19, -1, -1)))
@@ -108,7 +95,7 @@ def test_a_hand_written_cnn_with_time_as_t_over_T_is_sampled_as_by_its_own_code(
     assert (ours - theirs).abs().max() < 1e-4
 
 
-def test_guidance_with_the_null_class_in_front(code: Path) -> None:
+def test_guidance_with_the_null_class_in_front(code: Path, floats: Floats) -> None:
     """Embedding 0 is "no class": our class c is the network's c + 1."""
     network = _network(code, 4)
     torch.save({"model": network.state_dict()}, "weights.pt")
@@ -126,10 +113,10 @@ def test_guidance_with_the_null_class_in_front(code: Path) -> None:
 
     alpha_bar = torch.cumprod(1 - torch.linspace(1e-4, 0.02, 20), 0)
     theirs = _ddim(predict, alpha_bar, initial_noise(0, range(6), (1, 8, 8)), list(range(19, -1, -2)))
-    assert (_floats(model, 6, w=2.0) - theirs).abs().max() < 1e-4
+    assert (floats(model, 6, w=2.0) - theirs).abs().max() < 1e-4
 
 
-def test_flags_in_the_place_of_a_declaration_make_the_same_samples(code: Path) -> None:
+def test_flags_in_the_place_of_a_declaration_make_the_same_samples(code: Path, floats: Floats) -> None:
     torch.save(_network(code).state_dict(), "weights.pth")
     np.save("alpha_bar.npy", np.cumprod(1 - np.linspace(1e-3, 0.2, 20)))
     flags = LoadOptions(model="net.py:bare", schedule="alpha_bar.npy", shape=(1, 8, 8), time="t/T")
@@ -140,7 +127,7 @@ def test_flags_in_the_place_of_a_declaration_make_the_same_samples(code: Path) -
     ]
     declared = load("weights.pth", LoadOptions(model="net.py:plain"))
     settings = {"sampler": "ddim", "steps": 20}
-    assert (_floats(model, **settings) - _floats(declared)).abs().max() < 1e-4
+    assert (floats(model, **settings) - floats(declared)).abs().max() < 1e-4
 
 
 def test_an_override_is_another_checkpoint_and_a_confirmation_is_not(code: Path) -> None:
