@@ -13,6 +13,7 @@ from diffusers import DDPMScheduler, UNet2DModel
 from diffusers.training_utils import EMAModel
 
 from diffeval.checkpoints.card import Card, DeclaredSampler
+from diffeval.data.pixels import InMemory
 from diffeval.data.source import ImageSource
 from diffeval.diffusion.batching import pick_device
 from diffeval.errors import DiffevalError, StoppedError
@@ -194,13 +195,15 @@ def train(
     A continued run has the losses of an unbroken one, step by step, on the same hardware.
 
     Raises:
-        DiffevalError: for an impossible recipe, a folder in use, or a loss that is not finite.
+        DiffevalError: for an impossible recipe, images that are not square or not of one size, a folder in use, or a
+            loss that is not finite.
         StoppedError: when the reporter asked to stop; ``resume`` continues.
     """
     reporter = reporter or SilentReporter()
     recipe.check()
     if save_every < 1:
         raise DiffevalError(f"train: --save-every is {save_every}, needs at least 1")
+    source = _at_hand(source, reporter)
     run = RunDirectory(out)
     run.lock()
     try:
@@ -224,6 +227,21 @@ def train(
     finally:
         run.release()
     return run
+
+
+def _at_hand(source: ImageSource, reporter: Reporter) -> ImageSource:
+    """The training images, decoded once where they fit into memory.
+
+    Raises:
+        DiffevalError: if they are not of one size, or not square.
+    """
+    _, height, width = source.shape
+    if height != width:
+        raise DiffevalError(f"train: {source.spec} holds images of {height} x {width}; crop them to squares first")
+    held = source.in_memory()
+    if not isinstance(held.pixels, InMemory):
+        reporter.note(f"{source.spec}: too large for memory when decoded; images are read anew for every batch")
+    return held
 
 
 # What only a training run or a checkpoint has; a folder that holds any of it is not overwritten.

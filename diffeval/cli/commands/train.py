@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from diffeval.cli.options import Common, with_options
+from diffeval.cli.options import Common, Reading, with_options
 from diffeval.cli.running import document, reporting
 
 MODEL, LEARNING = "Model", "Optimisation"
@@ -13,9 +13,16 @@ MODEL, LEARNING = "Model", "Optimisation"
 
 @with_options
 def train(
-    data: Annotated[str, typer.Argument(metavar="DATA", help="Training images, e.g. digits; the train split.")],
+    data: Annotated[
+        str,
+        typer.Argument(
+            metavar="DATA",
+            help="Training images: digits, mnist:DIR, cifar10:DIR, folder:DIR, zip:FILE, npz:FILE and others.",
+        ),
+    ],
     out: Annotated[Path, typer.Option(help="Folder of the checkpoint, which is also the run.")],
     common: Common,
+    reading: Reading,
     schedule: Annotated[
         str, typer.Option(help="linear, scaled_linear, squaredcos_cap_v2 or sigmoid.", rich_help_panel=MODEL)
     ] = "squaredcos_cap_v2",
@@ -57,9 +64,11 @@ def train(
     Examples:
     diffeval train digits --out checkpoints/digits
     diffeval train digits --out checkpoints/v --prediction v_prediction --zero-snr
+    diffeval train mnist --download --out checkpoints/mnist
+    diffeval train folder:photos@train --on-bad skip --out checkpoints/photos
     """
     with reporting(common, again="add --resume to continue") as reporter:
-        from diffeval.data.source import open_source
+        from diffeval.data.source import OpenOptions, open_source
         from diffeval.report.page import report
         from diffeval.training.recipe import Recipe
         from diffeval.training.train import train as run_training
@@ -82,8 +91,20 @@ def train(
             dtype=dtype,
             preset=preset,
         )
+        recipe.check()
+        opening = OpenOptions(
+            download=reading.download,
+            on_bad=reading.on_bad,  # type: ignore[arg-type]  # as above
+            reporter=reporter,
+        )
         run = run_training(
-            open_source(data), recipe, out, device=device, save_every=save_every, resume=resume, reporter=reporter
+            open_source(data, options=opening),
+            recipe,
+            out,
+            device=device,
+            save_every=save_every,
+            resume=resume,
+            reporter=reporter,
         )
         page = report([run.path], run.path / "report.html")
         if common.json:
