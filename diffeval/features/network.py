@@ -18,8 +18,8 @@ Prepare = Callable[[Images], torch.Tensor]
 # Features, and logits where the network has a classifier.
 Outputs = tuple[torch.Tensor, torch.Tensor | None]
 
-# Images per network call. A CPU gains nothing beyond; where a GPU's memory is short, the batch is halved.
-BATCH = {"cpu": 32, "mps": 64, "cuda": 256}
+# Images per network call. Activations of more outgrow a CPU's caches; where a GPU's memory is short, it is halved.
+BATCH = {"cpu": 8, "mps": 64, "cuda": 256}
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class NetworkRunner:
         self, owner: str, network: torch.nn.Module, prepare: Prepare, device: torch.device, *, fast: bool = False
     ) -> None:
         self.owner, self.prepare, self.device, self.fast = owner, prepare, device, fast
-        self.batch = BATCH.get(device.type, 32)
+        self.batch = BATCH.get(device.type, 8)
         # Channels last is the layout that convolutions are fastest in; it moves features in their last digits only.
         self._network = network.to(device).to(memory_format=torch.channels_last).eval().requires_grad_(False)
         self._forward: Callable[[torch.Tensor], Outputs] = self._network
