@@ -150,6 +150,8 @@ class Archive:
 
     def read(self, name: str) -> bytes:
         """See ``Store``."""
+        if name not in self._members:
+            raise FileNotFoundError(f"no member {name!r}")
         try:
             return self._zip.read(self._members[name])
         except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:

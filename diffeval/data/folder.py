@@ -116,7 +116,7 @@ def _open(request: Request, store: Store) -> ImageSource:
         holds = f"only other files ({listing.other_files()})" if listing.others else "nothing"
         kinds = " ".join(sorted(kind[1:] for kind in EXTENSIONS))
         raise DiffevalError(f"{request.name}: holds no images but {holds}; images end in {kinds}")
-    part = part_of(request, listing.images)
+    part = part_of(request, listing.images, _declared(store))
     rows, notes = undivided(request, "all" if part.own else part.split, len(part.entries), part.labels)
     looks = inventory(store, part.entries, part.split if part.own else "", request.options.reporter)
     selection = _Selection(part, looks, rows)
@@ -133,6 +133,13 @@ def _open(request: Request, store: Store) -> ImageSource:
         notes=(*part.notes, *notes),
         triage=Triage(len(rows), selection.findings(good, channels)),
     )
+
+
+def _declared(store: Store) -> bytes | None:
+    try:
+        return store.read("dataset.json")
+    except OSError:
+        return None
 
 
 @dataclass(frozen=True, slots=True)

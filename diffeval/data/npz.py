@@ -11,7 +11,7 @@ import numpy.typing as npt
 from diffeval.data.arrays import array_source
 from diffeval.data.npz_reader import Header, NpzFile
 from diffeval.data.pixels import Images, InMemory, Labels, Rows, Shape
-from diffeval.data.source import SOURCES, ImageSource, Request
+from diffeval.data.source import MOST_CLASSES, SOURCES, ImageSource, Request
 from diffeval.data.splits import undivided
 from diffeval.data.triage import Finding, found
 from diffeval.errors import DiffevalError
@@ -21,7 +21,6 @@ IMAGES, LABELS = ("arr_0", "images", "x"), ("arr_1", "labels", "y")
 IN_MEMORY = 4 << 30
 # Float images leave their range by this much without losing half a grey level.
 TOLERANCE = 1e-3
-MOST_CLASSES = 1_000_000
 
 Layout = Literal["NHWC", "NCHW", "NHW"]
 

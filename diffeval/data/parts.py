@@ -1,5 +1,6 @@
 """What the names of image files say: parts and classes."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -7,7 +8,7 @@ import numpy as np
 
 from diffeval.data.files import Entry
 from diffeval.data.pixels import Labels
-from diffeval.data.source import Request, Split
+from diffeval.data.source import MOST_CLASSES, Request, Split
 from diffeval.errors import DiffevalError
 
 # Folders at the top that are parts and no classes, under the names that people give them.
@@ -42,15 +43,21 @@ class Part:
     notes: tuple[str, ...]
 
 
-def part_of(request: Request, entries: Sequence[Entry]) -> Part:
+def part_of(request: Request, entries: Sequence[Entry], declared: bytes | None = None) -> Part:
     """The part that is asked for, where the folders at the top are parts; all files otherwise.
+
+    Args:
+        request: what was asked for.
+        entries: all image files.
+        declared: content of ``dataset.json``, which StyleGAN and EDM put beside images; None without one.
 
     Raises:
         DiffevalError: if the data is divided and has no such part.
     """
     tops = {entry.name.partition("/")[0] if "/" in entry.name else "" for entry in entries}
     if not tops <= set(FOLDERS):
-        labels, classes, notes = _classes([entry.name for entry in entries])
+        names = [entry.name for entry in entries]
+        labels, classes, notes = _classes(names) if declared is None else _declared(names, declared)
         return Part(request.split or "all", tuple(entries), labels, classes, False, notes)
     below = [entry.name.partition("/")[2] for entry in entries]
     labels, classes, notes = _classes(below)
@@ -88,3 +95,21 @@ def _classes(names: Sequence[str]) -> tuple[Labels | None, tuple[str, ...], tupl
     few = ", ".join(classes[:3]) + (", ..." if len(classes) > 3 else "")
     labels = np.array([index[top] for top in tops], dtype=np.int64)
     return labels, classes, (f"{len(classes)} classes by sub-folder: {few}",)
+
+
+def _declared(names: Sequence[str], content: bytes) -> tuple[Labels | None, tuple[str, ...], tuple[str, ...]]:
+    """Labels that ``dataset.json`` gives; the folders then only keep the number of files in each small."""
+    try:
+        listed = json.loads(content)["labels"]
+        given = None if listed is None else dict(listed)
+    except (ValueError, TypeError, KeyError) as error:
+        raise DiffevalError(f"data: cannot read the labels in dataset.json: {error}; mend or remove it") from error
+    if given is None:
+        return None, (), ("dataset.json declares no classes",)
+    found = [given.get(name) for name in names]
+    labels = [label for label in found if type(label) is int and 0 <= label < MOST_CLASSES]
+    if len(labels) < len(names):
+        missing = len(names) - len(labels)
+        return None, (), (f"dataset.json has no class number for {missing} of {len(names)} images, so none is used",)
+    classes = tuple(str(number) for number in range(max(labels) + 1))
+    return np.array(labels, dtype=np.int64), classes, (f"{len(classes)} classes by dataset.json",)

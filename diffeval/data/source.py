@@ -16,7 +16,17 @@ from diffeval.errors import DiffevalError
 from diffeval.progress import Reporter, SilentReporter
 from diffeval.registry import Registry, did_you_mean
 
-__all__ = ["SOURCES", "ImageSource", "Images", "OpenOptions", "Request", "Split", "open_source", "split_spec"]
+__all__ = [
+    "MOST_CLASSES",
+    "SOURCES",
+    "ImageSource",
+    "Images",
+    "OpenOptions",
+    "Request",
+    "Split",
+    "open_source",
+    "split_spec",
+]
 
 Split = Literal["train", "heldout", "test", "all"]
 SPLITS: tuple[Split, ...] = get_args(Split)
@@ -24,6 +34,8 @@ OnBad = Literal["stop", "skip"]
 
 # Decoded images up to this many bytes are kept in memory where they are read again and again.
 MEMORY_LIMIT = 1 << 30
+# Labels beyond this are no classes.
+MOST_CLASSES = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,6 @@
 """What is wrong, or worth knowing, about the images of a source: counted, with the first few named."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -8,6 +9,11 @@ import numpy.typing as npt
 
 # Names that a line gives before it says "and so many more".
 NAMED = 3
+# How what is said of several images is said of one.
+_ONE_OF = (
+    ("are exact copies", "is an exact copy"), ("are", "is"), ("were", "was"), ("hold", "holds"), ("carry", "carries"),
+    ("their extension says", "its extension says"),
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +21,7 @@ class Finding:
     """One kind of trouble.
 
     Attributes:
-        what: as a line says it after the count, e.g. ``constant (one colour)``.
+        what: as a line says it after the count, e.g. ``are of a single colour``.
         count: how many images have it.
         examples: names of the first few.
         grave: whether it changes how a result should be read; otherwise it is only worth a note.
@@ -27,8 +33,11 @@ class Finding:
     grave: bool = True
 
     def line(self, total: int) -> str:
-        """The finding as a line, e.g. ``3 of 200 images are constant: a.png, b.png, c.png``."""
-        return f"{self.count} of {total} images {self.what}{_named(self.examples, self.count)}"
+        """The finding as a line, e.g. ``3 of 200 images are of a single colour: a.png, b.png, c.png``."""
+        what = self.what
+        for several, one in _ONE_OF if self.count == 1 else ():
+            what = re.sub(rf"\b{several}\b", one, what, count=1)
+        return f"{self.count} of {total} images {what}{_named(self.examples, self.count)}"
 
 
 @dataclass(frozen=True, slots=True)

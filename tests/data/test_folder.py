@@ -1,4 +1,5 @@
 import io
+import json
 import zipfile
 from pathlib import Path
 
@@ -197,7 +198,7 @@ def test_grey_among_colour_becomes_rgb_and_is_said(tmp_path: Path) -> None:
     source = open_source(f"folder:{tmp_path / 'x'}")
     assert source.shape == (3, 8, 8)
     assert np.array_equal(source.images[2], np.repeat(grey, 3, axis=0))
-    assert source.triage.notes() == ("1 of 3 images are grey, made RGB: 002.png",)
+    assert source.triage.notes() == ("1 of 3 images is grey, made RGB: 002.png",)
 
 
 def test_other_files_are_counted_and_hidden_ones_passed_over(tmp_path: Path) -> None:
@@ -311,3 +312,24 @@ def test_looks_are_taken_in_blocks_that_cover_everything(tmp_path: Path) -> None
     arrays = images(2 * inventory.BLOCK + 5)
     write(tmp_path / "x", arrays)
     assert np.array_equal(open_source(f"folder:{tmp_path / 'x'}").images, arrays.transpose(0, 3, 1, 2))
+
+
+def test_dataset_json_gives_the_classes_and_folders_do_not(tmp_path: Path) -> None:
+    paths = [*write(tmp_path / "x" / "00000", images(3)), *write(tmp_path / "x" / "00001", images(2, seed=1))]
+    names = [path.relative_to(tmp_path / "x").as_posix() for path in paths]
+    declared = tmp_path / "x" / "dataset.json"
+    declared.write_text(json.dumps({"labels": [[name, place % 2] for place, name in enumerate(names)]}))
+    source = open_source(f"folder:{tmp_path / 'x'}")
+    assert source.labels is not None
+    assert (source.labels.tolist(), source.classes) == ([0, 1, 0, 1, 0], ("0", "1"))
+    declared.write_text(json.dumps({"labels": [[names[0], 0]]}))
+    source = open_source(f"folder:{tmp_path / 'x'}")
+    assert source.labels is None
+    assert "no class number for 4 of 5 images" in source.notes[0]
+    declared.write_text('{"labels": null}')
+    assert open_source(f"folder:{tmp_path / 'x'}").classes == ()
+    archive = zipped(tmp_path / "x.zip", {"0/a.png": paths[0].read_bytes(), "1/a.png": paths[1].read_bytes()})
+    assert open_source(f"zip:{archive}").classes == ("0", "1")
+    declared.write_text('{"labels": 3}')
+    with pytest.raises(DiffevalError, match=r"cannot read the labels in dataset\.json"):
+        open_source(f"folder:{tmp_path / 'x'}")

@@ -87,7 +87,7 @@ def test_constant_images_and_copies_are_named_by_their_place_in_the_file(tmp_pat
     source = open_source(saved(tmp_path, arr_0=array))
     assert source.triage.warnings() == (
         "2 of 30 images are of a single colour: image 3, image 5",
-        "1 of 30 images are exact copies of an earlier one: image 20",
+        "1 of 30 images is an exact copy of an earlier one: image 20",
     )
 
 
