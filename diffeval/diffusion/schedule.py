@@ -109,8 +109,9 @@ def from_alpha_bar(alpha_bar: Sequence[float] | npt.NDArray[np.floating], name: 
         beta = np.float32(1.0 - wanted / product)
         factor = np.float32(1.0) - beta
         if not (beta > 0 and factor < 1):
+            near = "the one before" if at else "1"
             raise DiffevalError(
-                f"noise schedule: alpha_bar[{at}] = {array[at]:.9g} lies too near its neighbour for float32, in which "
+                f"noise schedule: alpha_bar[{at}] = {array[at]:.9g} lies too near {near} for float32, in which "
                 f"samplers work; use fewer timesteps, or more noise at the first"
             )
         betas.append(float(beta))

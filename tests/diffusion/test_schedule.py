@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from diffusers import DDPMScheduler
 
-from diffeval.diffusion.schedule import SCHEDULE_NAMES, from_betas, named_schedule
+from diffeval.diffusion.schedule import SCHEDULE_NAMES, from_alpha_bar, from_betas, named_schedule
 from diffeval.errors import DiffevalError
 
 
@@ -57,3 +57,30 @@ def test_impossible_betas(betas: list[float], message: str) -> None:
 def test_unknown_name() -> None:
     with pytest.raises(DiffevalError, match="did you mean 'linear'"):
         named_schedule("liner")
+
+
+def test_alpha_bar_is_kept_however_long_the_schedule() -> None:
+    """Naive float32 ratios drift; the samplers' own product must give back what was asked for."""
+    wanted = np.linspace(0.9999, 1e-3, 4000)
+    built = from_alpha_bar(wanted).alpha_bar
+    assert np.abs(built / wanted - 1).max() < 2e-7
+    named = named_schedule("squaredcos_cap_v2", 1000)
+    assert np.allclose(from_alpha_bar(named.alpha_bar).alpha_bar, named.alpha_bar, rtol=2e-7, atol=0)
+    assert from_alpha_bar([0.9, 0.5, 0.0]).zero_terminal_snr
+
+
+@pytest.mark.parametrize(
+    ("alpha_bar", "message"),
+    [
+        ([0.9, 0.95], r"alpha_bar\[1\] = 0.95 is not below alpha_bar\[0\] = 0.9"),
+        ([0.9, 0.5, 0.5], r"alpha_bar\[2\] = 0.5 is not below"),
+        ([1.0, 0.5], r"alpha_bar\[0\] = 1, must be in \(0, 1\)"),
+        ([0.9, 0.0, 0.0], r"alpha_bar\[1\] = 0, must be"),
+        ([0.9, float("nan")], r"alpha_bar\[1\] = nan"),
+        ([0.5, 0.5 - 1e-10], r"alpha_bar\[1\] = 0.5 lies too near the one before|is not below"),
+        ([0.5], "at least 2"),
+    ],
+)
+def test_impossible_alpha_bar(alpha_bar: list[float], message: str) -> None:
+    with pytest.raises(DiffevalError, match=message):
+        from_alpha_bar(alpha_bar)
