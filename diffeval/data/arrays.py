@@ -10,9 +10,12 @@ from diffeval.data.pixels import Images, InMemory, Labels, Pixels
 from diffeval.data.source import ImageSource, Request, Split
 from diffeval.data.triage import Finding, Triage, found, repeats
 from diffeval.errors import DiffevalError
+from diffeval.progress import Reporter
 
 # Images that are looked at together.
 _PIECE = 1024
+# Bytes above which that takes long enough to be shown.
+_SLOW = 1 << 28
 
 
 def array_source(
@@ -51,7 +54,7 @@ def array_source(
             f"counted from 0"
         )
     places = np.arange(len(pixels)) if numbers is None else numbers
-    constant, copies = _look(pixels)
+    constant, copies = _look(pixels, request.options.reporter)
     triage = Triage(
         len(pixels) if looked_at is None else looked_at,
         (
@@ -85,13 +88,18 @@ def parts_source(
     return array_source(request, request.part, InMemory(images), labels, classes)
 
 
-def _look(pixels: Pixels) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.intp]]:
+def _look(pixels: Pixels, reporter: Reporter) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.intp]]:
     """Which images are of one colour, and the rows of exact copies of others."""
+    slow = int(pixels.shapes[0].prod()) * len(pixels) > _SLOW
+    if slow:
+        reporter.stage("looking at images", len(pixels), "images")
     constant, hashes = np.zeros(len(pixels), dtype=bool), []
     for first in range(0, len(pixels), _PIECE):
         images = np.ascontiguousarray(pixels.read(range(first, min(first + _PIECE, len(pixels)))))
         constant[first : first + len(images)] = (images == images[:, :, :1, :1]).all(axis=(1, 2, 3))
         hashes += [hashlib.sha256(image.data).digest() for image in images]
+        if slow:
+            reporter.advance(len(images))
     copies = repeats(hashes)
     return constant, copies[~constant[copies]]
 

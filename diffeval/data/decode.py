@@ -1,6 +1,7 @@
 """One image file's bytes to pixels, and what about them is worth saying. Nothing is changed in silence."""
 
 import io
+import logging
 import re
 import struct
 from collections.abc import Iterable
@@ -26,6 +27,8 @@ _EXTENSIONS_OF = {
     "PPM": (".ppm", ".pgm"),
 }
 _ORIENTATION = 0x0112
+# Pillow logs what it dislikes about a file; without a handler Python would print that between our lines.
+logging.getLogger("PIL").addHandler(logging.NullHandler())
 _OPAQUE = 255
 
 # What a decoded image may be marked with, and how a line says it of several.

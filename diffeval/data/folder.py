@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from diffeval.data.decode import EXTENSIONS, MARKS, BadImageError, decode
 from diffeval.data.files import Archive, Folder, Store
-from diffeval.data.inventory import Look, inventory, threads
+from diffeval.data.inventory import Look, inventory, quiet_pillow, threads
 from diffeval.data.parts import Part, part_of
 from diffeval.data.pixels import Images, Rows
 from diffeval.data.source import SOURCES, ImageSource, Request
@@ -61,7 +61,8 @@ class FilePixels:
         def fill(place: int) -> None:
             images[place] = self._decoded(int(numbers[place]))
 
-        list(self._pool.map(fill, range(len(numbers))))
+        with quiet_pillow():
+            list(self._pool.map(fill, range(len(numbers))))
         return images
 
     @cached_property

@@ -1,8 +1,10 @@
 """One look at every image file: decoded in parallel threads, with what was seen kept in the cache."""
 
+import contextlib
 import hashlib
 import os
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 
@@ -50,6 +52,14 @@ class Look:
     reason: str = ""
 
 
+@contextlib.contextmanager
+def quiet_pillow() -> Iterator[None]:
+    """Keeps Python warnings of Pillow's from the terminal; what matters is in the looks."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module=r"PIL\.")
+        yield
+
+
 def look_at(store: Store, name: str) -> Look:
     """Reads and decodes one file."""
     try:
@@ -69,7 +79,7 @@ def look_at(store: Store, name: str) -> Look:
         shape=(channels, height, width),
         content=content,
         pixels=digest.digest(),
-        constant=bool((pixels == pixels[:, :1, :1]).all()),
+        constant=bool((pixels.min(axis=(1, 2)) == pixels.max(axis=(1, 2))).all()),
         marks=decoded.marks,
     )
 
@@ -104,7 +114,7 @@ def inventory(store: Store, entries: Sequence[Entry], part: str, reporter: Repor
 def _look_at_all(store: Store, entries: Sequence[Entry], done: int, reporter: Reporter) -> dict[Entry, Look]:
     reporter.stage("reading images", done + len(entries), "images", done)
     found: dict[Entry, Look] = {}
-    with ThreadPoolExecutor(threads()) as pool:
+    with quiet_pillow(), ThreadPoolExecutor(threads()) as pool:
         blocks = [entries[start : start + BLOCK] for start in range(0, len(entries), BLOCK)]
         futures = [pool.submit(_look_at_block, store, block) for block in blocks]
         try:

@@ -19,6 +19,8 @@ from diffeval.errors import DiffevalError
 IMAGES, LABELS = ("arr_0", "images", "x"), ("arr_1", "labels", "y")
 # Arrays up to this many bytes, as uint8, are read into memory at once.
 IN_MEMORY = 4 << 30
+# Reading more than this takes long enough to be said.
+SLOW = 1 << 28
 # Float images leave their range by this much without losing half a grey level.
 TOLERANCE = 1e-3
 
@@ -113,6 +115,8 @@ def npz(request: Request) -> ImageSource:
     file = NpzFile(request.name, Path(request.argument).expanduser())
     header = _image_array(file)
     layout = _layout(file, header)
+    if header.row_bytes * header.shape[0] > SLOW:
+        request.options.reporter.note(f"{request.name}: reading {header.shape[0]} images")
     meaning, bad = _meaning(file, header, layout)
     labels = _labels(file, header)
     split = request.split or "all"

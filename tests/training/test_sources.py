@@ -65,7 +65,7 @@ def test_what_was_skipped_stays_with_the_run(tmp_path: Path) -> None:
     run = train(source, FEW, tmp_path / "out", device="cpu", reporter=reporter)
     state = run.state()
     assert state is not None
-    assert any("1 of 10 images cannot be used and were left out, 9 remain: 3.png" in line for line in state.warnings)
+    assert any("1 of 10 images cannot be used and was left out, 9 remain: 3.png" in line for line in state.warnings)
 
 
 def test_images_that_cannot_be_trained_on_leave_no_folder(tmp_path: Path) -> None:
