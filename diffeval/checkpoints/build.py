@@ -1,9 +1,6 @@
 """From a network and its declaration, with what the user overrides, to a Checkpoint."""
 
-import dataclasses
-import hashlib
-import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,8 +10,9 @@ import torch
 
 from diffeval.checkpoints.adapt import Adapter
 from diffeval.checkpoints.checkpoint import Checkpoint, identity
-from diffeval.checkpoints.declaration import TIME_NAMES, Declaration, Edm, parse_preconditioning
+from diffeval.checkpoints.declaration import TIME_NAMES, UNIT_RANGE, Declaration, Edm, parse_preconditioning
 from diffeval.checkpoints.options import LoadOptions, flag
+from diffeval.checkpoints.overrides import changes_of, count_of, identity_of, overridden
 from diffeval.checkpoints.schedules import declared_schedule
 from diffeval.diffusion.guidance import Denoiser
 from diffeval.diffusion.prediction import PREDICTION_TYPES, PredictionType
@@ -23,8 +21,6 @@ from diffeval.diffusion.schedule import NoiseSchedule
 from diffeval.errors import DiffevalError
 from diffeval.registry import did_you_mean
 from diffeval.usercode import one_line
-
-UNIT_RANGE = (-1.0, 1.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +72,9 @@ def build(found: Found, options: LoadOptions) -> Checkpoint:
     Raises:
         DiffevalError: if something needed is declared nowhere, contradicts itself, or does not fit the network.
     """
-    declaration = _overridden(found.declaration, options, found.embeddings)
+    declaration = overridden(found.declaration, options, found.embeddings)
     meaning = _meaning(declaration)
-    changes = _changes(found.declaration, declaration)
+    changes = changes_of(found.declaration, declaration)
     adapter = Adapter(
         schedule=meaning.schedule,
         time=declaration.time or "step",
@@ -95,7 +91,7 @@ def build(found: Found, options: LoadOptions) -> Checkpoint:
     return Checkpoint(
         name=found.name,
         path=found.path,
-        sha256=_identity(found.sha256, changes),
+        sha256=identity_of(found.sha256, changes),
         network=found.network,
         denoiser=denoiser,
         raw=found.raw,
@@ -115,63 +111,6 @@ def build(found: Found, options: LoadOptions) -> Checkpoint:
         weights=found.weights,
         overrides=tuple(f"{flag(name)} {value}" for name, value in changes.items()),
     )
-
-
-def _overridden(declaration: Declaration, options: LoadOptions, embeddings: int | None) -> Declaration:
-    """The declaration with the user's words in the place of its own."""
-    changes: dict[str, Any] = {
-        name: getattr(options, name)
-        for name in ("prediction", "value_range", "time", "shape", "preconditioning", "learned_variance")
-        if getattr(options, name) is not None
-    }
-    changes |= _class_changes(declaration, options, embeddings)
-    if options.schedule is not None:
-        changes |= {"schedule": options.schedule, "alpha_bar": None, "betas": None, "zero_snr": False}
-        if declaration.timesteps is None and isinstance(declaration.schedule, NoiseSchedule):
-            changes["timesteps"] = declaration.schedule.timesteps
-    named = isinstance(changes.get("schedule", declaration.schedule), str)
-    for name in ("timesteps", "zero_snr"):
-        value = getattr(options, name)
-        if value is None:
-            continue
-        gridded = name == "timesteps" and parse_preconditioning(
-            changes.get("preconditioning", declaration.preconditioning)
-        )
-        if not named and not gridded:
-            raise DiffevalError(
-                f"checkpoint: {flag(name)} is given, but the noise schedule has no name; give --schedule, too"
-            )
-        changes[name] = value
-    return dataclasses.replace(declaration, **changes)
-
-
-def _class_changes(declaration: Declaration, options: LoadOptions, embeddings: int | None) -> dict[str, Any]:
-    """Of K embeddings, one is the null class where the user names it, and the others are the classes."""
-    null = options.null_class
-    changes: dict[str, Any] = {} if null is None else {"null_class": None if null == "none" else null}
-    count = options.classes
-    if embeddings is not None and isinstance(null, int) and null != declaration.null_class:
-        if not 0 <= null < embeddings:
-            raise DiffevalError(
-                f"checkpoint: --null-class {null}, but the network has {embeddings} class embeddings, "
-                f"0 to {embeddings - 1}"
-            )
-        # By number from here on: declared names belong to the declared null class.
-        count = changes["classes"] = embeddings - 1 if count is None else count
-    if embeddings is not None and count is not None:
-        most = embeddings - (1 if isinstance(changes.get("null_class", declaration.null_class), int) else 0)
-        if not 1 <= count <= most:
-            raise DiffevalError(
-                f"checkpoint: {count} classes are asked for, but the network has {embeddings} class embeddings, "
-                f"of which {most} are classes"
-            )
-    if count is not None and count != _count(declaration.classes):
-        changes["classes"] = count
-    return changes
-
-
-def _count(classes: Any) -> int:
-    return classes if isinstance(classes, int) else len(classes)
 
 
 def _meaning(declaration: Declaration) -> _Meaning:
@@ -229,7 +168,7 @@ def _meaning(declaration: Declaration) -> _Meaning:
 
 def _classes(declaration: Declaration) -> tuple[tuple[str, ...], tuple[int, ...]]:
     """Class names, and the numbers that the network takes for them, that of the null class last."""
-    count, null = _count(declaration.classes), declaration.null_class
+    count, null = count_of(declaration.classes), declaration.null_class
     if count < 0:
         raise DiffevalError(f"checkpoint: {count} classes are declared; 0 means an unconditional model")
     if count == 0:
@@ -239,41 +178,6 @@ def _classes(declaration: Declaration) -> tuple[tuple[str, ...], tuple[int, ...]
     numbers = [number for number in range(count + 1) if number != null][:count]
     names = map(str, numbers) if isinstance(declaration.classes, int) else declaration.classes
     return tuple(names), (*numbers, *(() if null is None else (null,)))
-
-
-def _facts(declaration: Declaration) -> dict[str, Any]:
-    """What a declaration comes to, by option; what it leaves open counts as what would be assumed."""
-    edm = parse_preconditioning(declaration.preconditioning)
-    try:
-        schedule = declared_schedule(declaration, edm)[0]
-        arrays = f"{schedule.name}, T={schedule.timesteps}, sha256 {schedule.sha256()[:12]}"
-    except DiffevalError:
-        arrays = "none"
-    time = declaration.time or "step"
-    return {
-        "schedule": arrays,
-        "prediction": declaration.prediction or "epsilon",
-        "value_range": ",".join(f"{end:g}" for end in declaration.value_range or UNIT_RANGE),
-        "time": "function" if callable(time) else time,
-        "classes": _count(declaration.classes),
-        "null_class": "none" if declaration.null_class is None else declaration.null_class,
-        "shape": ",".join(map(str, declaration.shape or ())),
-        "preconditioning": declaration.preconditioning or "none",
-        "learned_variance": declaration.learned_variance,
-    }
-
-
-def _changes(declared: Declaration, used: Declaration) -> dict[str, Any]:
-    """What the user's options changed. A flag that confirms what is declared changes nothing."""
-    before, after = _facts(declared), _facts(used)
-    return {name: value for name, value in after.items() if value != before[name]}
-
-
-def _identity(sha256: str, changes: Mapping[str, Any]) -> str:
-    """Overrides define the model as its files do: with others, it is another checkpoint."""
-    if not changes:
-        return sha256
-    return hashlib.sha256(f"{sha256} {json.dumps(changes, sort_keys=True)}".encode()).hexdigest()
 
 
 def _sampler(declaration: Declaration, meaning: _Meaning) -> tuple[Sampler | None, int | None]:

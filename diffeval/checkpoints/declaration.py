@@ -11,6 +11,8 @@ from diffeval.diffusion.schedule import NoiseSchedule
 from diffeval.errors import DiffevalError
 from diffeval.registry import did_you_mean
 
+UNIT_RANGE = (-1.0, 1.0)
+
 TimeName = Literal["step", "t/T", "log-snr", "sigma"]
 TIME_NAMES: tuple[TimeName, ...] = get_args(TimeName)
 

@@ -1,23 +1,20 @@
 """Loader for a folder in one of diffusers' layouts with a pixel-space ``UNet2DModel``."""
 
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
 from diffusers import UNet2DModel
-from diffusers.utils import logging
 
-from diffeval.checkpoints.build import UNIT_RANGE, Found, build
+from diffeval.checkpoints.build import Found, build
 from diffeval.checkpoints.card import FILE_NAME, Card, read_card
 from diffeval.checkpoints.checkpoint import LOADERS, Checkpoint, sha256_of_files
-from diffeval.checkpoints.declaration import Declaration
+from diffeval.checkpoints.declaration import UNIT_RANGE, Declaration
+from diffeval.checkpoints.diffusers_network import call_network, class_embeddings, read_network, weights_files
 from diffeval.checkpoints.options import LoadOptions
-from diffeval.checkpoints.safe_reading import read_weights
 from diffeval.checkpoints.scheduler_config import (
     FILE,
     DeclaredScheduler,
@@ -28,7 +25,6 @@ from diffeval.diffusion.schedule import named_schedule
 from diffeval.errors import DiffevalError
 
 INDEX = "model_index.json"
-WEIGHTS = "diffusion_pytorch_model"
 
 # Pipelines of pixel-space models, with the scheduler class that each samples by where it is not the file's own.
 PIPELINES = {"DDPMPipeline": None, "DDIMPipeline": "DDIMScheduler"}
@@ -78,7 +74,7 @@ class DiffusersFolder:
         pipeline = _pipeline(folder)
         scheduler = _scheduler(folder, layout.scheduler, pipeline, options)
         network = read_network(layout.network)
-        classes = _embeddings(network, layout.network)
+        classes = class_embeddings(network, layout.network)
         declaration, said = _declaration(network, card, scheduler, pipeline, options, classes)
         found = Found(
             name=folder.resolve().name,
@@ -173,90 +169,12 @@ def _scheduler(
         return None
 
 
-def _weights_files(folder: Path) -> list[Path]:
-    """The weights to read: safetensors before pickles, full precision before a variant such as fp16."""
-    for suffix in ("safetensors", "bin"):
-        for names in (f"{WEIGHTS}.{suffix}", f"{WEIGHTS}*.{suffix}"):
-            files = sorted(folder.glob(names))
-            if files:
-                return files
-    return []
-
-
 def _defining(folder: Path, layout: _Layout) -> list[Path]:
     """What defines the model; logs, optimiser state and other weights beside it do not."""
-    files = [folder / FILE_NAME, folder / INDEX, layout.network / "config.json", *_weights_files(layout.network)]
+    files = [folder / FILE_NAME, folder / INDEX, layout.network / "config.json", *weights_files(layout.network)]
     if layout.scheduler is not None:
         files.append(layout.scheduler / FILE)
     return [path for path in files if path.is_file()]
-
-
-def read_network(folder: Path) -> UNet2DModel:
-    """The network, float32, in eval mode; a pickle is read only if it holds tensors and nothing that runs.
-
-    Raises:
-        DiffevalError: if the weights are damaged, or do not fit config.json.
-    """
-    files = _weights_files(folder)
-    if not files:
-        raise DiffevalError(f"checkpoint: {folder} holds a config.json and no weights ({WEIGHTS}.safetensors or .bin)")
-    pickled = files[0].suffix == ".bin"
-    if pickled:
-        # Read ahead of diffusers, so that one that is refused is refused by name.
-        for file in files:
-            read_weights(file)
-    variant = files[0].name.removeprefix(WEIGHTS).split("-")[0].strip(".").split(".")[0]
-    try:
-        with _quiet_diffusers():
-            network, info = UNet2DModel.from_pretrained(
-                folder,
-                use_safetensors=not pickled,
-                variant=None if variant in ("safetensors", "bin", "") else variant,
-                local_files_only=True,
-                output_loading_info=True,
-            )
-    except (OSError, ValueError, RuntimeError, KeyError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise DiffevalError(f"checkpoint: cannot load the weights in {folder}: {reason}") from error
-    for what in ("missing_keys", "unexpected_keys", "mismatched_keys"):
-        # diffusers only logs these, and leaves missing weights at random values.
-        if info.get(what):
-            named = ", ".join(map(str, list(info[what])[:3]))
-            raise DiffevalError(
-                f"checkpoint: the weights in {folder} do not fit its config.json: {len(info[what])} "
-                f"{what.replace('_', ' ')}, e.g. {named}"
-            )
-    return network.eval().requires_grad_(False).float()
-
-
-@contextmanager
-def _quiet_diffusers() -> Iterator[None]:
-    """What diffusers logs at loading, we refuse or do not mind."""
-    before = logging.get_verbosity()
-    logging.set_verbosity(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        logging.set_verbosity(before)
-
-
-def _embeddings(network: UNet2DModel, folder: Path) -> int | None:
-    """Size of the table of class embeddings; None for an unconditional network."""
-    if network.class_embedding is None:
-        return None
-    count = getattr(network.class_embedding, "num_embeddings", None)
-    if count is None:
-        kind = network.config.class_embed_type
-        raise DiffevalError(
-            f"checkpoint: {folder} has class_embed_type {kind!r}, whose class embedding is no table of classes; this "
-            f"version cannot sample it"
-        )
-    return int(count)
-
-
-def _call(network: torch.nn.Module, x: torch.Tensor, t: torch.Tensor, condition: torch.Tensor | None) -> torch.Tensor:
-    prediction: torch.Tensor = network(x, t, class_labels=condition).sample
-    return prediction
 
 
 def _declaration(
@@ -276,7 +194,7 @@ def _declaration(
         "shape": (network.config.in_channels, *sides) if sides else None,
         "schedule": scheduler.schedule if scheduler else None,
         "time": "step",
-        "call": _call,
+        "call": call_network,
     }
     if card is not None:
         if scheduler is not None:

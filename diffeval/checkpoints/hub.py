@@ -8,7 +8,8 @@ from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
 from diffeval.checkpoints.checkpoint import LOADERS, Checkpoint
-from diffeval.checkpoints.diffusers_folder import WEIGHTS, DiffusersFolder
+from diffeval.checkpoints.diffusers_folder import DiffusersFolder
+from diffeval.checkpoints.diffusers_network import WEIGHTS
 from diffeval.checkpoints.options import LoadOptions
 from diffeval.errors import DiffevalError
 

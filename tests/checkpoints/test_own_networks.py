@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from diffeval.checkpoints.checkpoint import Checkpoint, load
@@ -158,6 +158,46 @@ def test_the_value_range_is_undone(code: Path) -> None:
     assert model.decode(torch.tensor([0.0, 1.0, 4.0])).tolist() == [-1.0, -0.5, 1.0]
 
 
+def test_preconditioning_by_flag_takes_the_place_of_time_and_prediction(code: Path) -> None:
+    torch.save(_network(code).state_dict(), "weights.pt")
+    model = load("weights.pt", LoadOptions(model="net.py:plain", preconditioning="edm:sigma_data=1"))
+    assert model.prediction == "sample"
+    assert model.overrides == ("--preconditioning edm:sigma_data=1",)
+
+
+def test_timesteps_between_two_of_the_networks_own(code: Path, floats: Floats) -> None:
+    """Karras' noise levels fall between timesteps: t/T takes them, a table of embeddings cannot."""
+    torch.save(_network(code).state_dict(), "weights.pt")
+    model = load("weights.pt", LoadOptions(model="net.py:plain"))
+    assert floats(model, sampler="euler", karras=True, steps=7).isfinite().all()
+    Path("table.py").write_text(
+        "import torch\nfrom torch import nn\n\nclass Net(nn.Embedding):\n    def forward(self, x, time):\n"
+        "        return x * super().forward(time)[:, :, None, None]\n\ndef make():\n    return Net(20, 1)\n"
+    )
+    torch.save({"weight": torch.ones(20, 1)}, "table.pt")
+    tabled = load("table.pt", LoadOptions(model="table.py:make", shape=(1, 8, 8), schedule="linear", timesteps=20))
+    assert floats(tabled, sampler="euler", steps=5).isfinite().all()
+    with pytest.raises(DiffevalError, match=r"cannot take the timestep .*, which lies between two of its own; use a"):
+        floats(tabled, sampler="euler", karras=True, steps=7)
+
+
+def test_the_same_network_as_folder_and_as_file_makes_equal_images(tiny_checkpoint: Path, code: Path) -> None:
+    folder = tiny_checkpoint / "unet"
+    Path("unet.py").write_text(
+        f"from diffusers import UNet2DModel\nimport diffeval\n\n"
+        f"def call(network, x, time, condition):\n    return network(x, time, class_labels=condition)\n\n"
+        f"def make():\n    return UNet2DModel(**UNet2DModel.load_config({str(folder)!r})), diffeval.Declaration(\n"
+        f"        shape=(1, 8, 8), schedule='squaredcos_cap_v2', timesteps=1000, prediction='epsilon',\n"
+        f"        value_range=(-1, 1), time='step', classes=10, null_class=10, sampler='ddim', eta=0.0, steps=10,\n"
+        f"        call=call)\n"
+    )
+    torch.save({"model": load_file(folder / "diffusion_pytorch_model.safetensors")}, "unet.pt")
+    settings = Settings(n=6, w=2.0, steps=5, sampler="ddim", device="cpu")
+    own, ours = load("unet.pt", LoadOptions(model="unet.py:make")), load(tiny_checkpoint)
+    images = [plan_sampling(model, settings).generator.images(range(6)) for model in (own, ours)]
+    assert np.array_equal(*images)
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
@@ -190,7 +230,10 @@ def test_the_value_range_is_undone(code: Path) -> None:
         ({"model": "net.py:plain", "key": "ema"}, "holds no weights at --key ema; candidates: top level"),
         ({"model": "net.py:plain", "raw": False}, "holds no weights that are called averaged"),
         ({"model": "net.py:plain", "revision": "main"}, "--revision is given, but a weights file has none"),
-        ({"model": "net.py:plain", "preconditioning": "edm"}, "time is 't/T', but preconditioning sets it"),
+        (
+            {"model": "net.py:plain", "preconditioning": "edm", "time": "t/T"},
+            "time is 't/T', but preconditioning sets it",
+        ),
         (
             {"model": "net.py:bare", "shape": (1, 8, 8), "preconditioning": "edm:sigma=1"},
             "sets 'sigma'; write e.g. edm:sigma_data=0.5",
