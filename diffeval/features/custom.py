@@ -41,7 +41,9 @@ def own_extractor(spec: str, request: ExtractorRequest) -> Extractor:
         made = made.to(request.device).eval().requires_grad_(False)
         parts |= {type(layer).__module__ for layer in made.modules()}
         for name, value in made.state_dict().items():
-            digest.update(name.encode() + value.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+            digest.update(
+                name.encode() + value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
+            )
     digest.update(code_sha256(parts).encode())
     run = _runner(who, made, request.device)
     features = run(_example(request)).features
@@ -85,7 +87,9 @@ def _features(who: str, made: Callable[..., Any], images: Images, device: torch.
         if is_out_of_memory(error):  # whoever asked can ask for less
             raise
         raise DiffevalError(f"{who} fails: {one_line(error)}") from error
-    array = found.float().cpu().numpy() if isinstance(found, torch.Tensor) else np.asarray(found)
+    if isinstance(found, torch.Tensor):
+        found = (found.float() if found.is_floating_point() else found).cpu().numpy()
+    array = np.asarray(found)
     shape = tuple(array.shape)
     if len(shape) != 2 or shape[0] != len(images) or not shape[1] or not np.issubdtype(array.dtype, np.floating):
         raise DiffevalError(

@@ -97,13 +97,7 @@ def default_extractor(source: ImageSource) -> str:
 
 
 def refuse(
-    request: ExtractorRequest,
-    name: str,
-    *,
-    variant: bool = False,
-    resize: bool = False,
-    fast: bool = False,
-    weights: bool = False,
+    request: ExtractorRequest, name: str, *, variant: bool = False, resize: bool = False, fast: bool = False
 ) -> None:
     """Refuses the marked fields of a request where the user gave them.
 
@@ -114,7 +108,6 @@ def refuse(
         (variant, request.variant is not None, f"has no variant {request.variant!r}; write {name} alone"),
         (resize, request.resize is not None, "has a resizing of its own; leave --resize out"),
         (fast, request.fast, "is fast as it is; leave --fast out"),
-        (weights, request.weights is not None, "reads no weights file; leave --weights out"),
     )
     for marked, found, reason in given:
         if marked and found:
@@ -122,7 +115,7 @@ def refuse(
 
 
 def extract_all(
-    extractor: Extractor, source: ImageSource, batch: int = 512, reporter: Reporter | None = None
+    extractor: Extractor, source: ImageSource, batch: int = 128, reporter: Reporter | None = None
 ) -> Extracted:
     """Features and logits of a whole source, in order; a reporter hears how far it is."""
     reporter = reporter or SilentReporter()

@@ -199,8 +199,9 @@ def _read(content: bytes, path: Path) -> Fitted:
     try:
         tensors = safetensors.torch.load(content)
         about = _about(content)
-        network = FittedNetwork(about["shape"][0], len(about["classes"]) or DIM)
-        network.load_state_dict(tensors)
+        with torch.device("meta"):  # no initial weights are drawn
+            network = FittedNetwork(about["shape"][0], len(about["classes"]) or DIM)
+        network.load_state_dict(tensors, assign=True)
         return Fitted(
             network.eval().requires_grad_(False),
             tuple(about["shape"]),

@@ -133,8 +133,9 @@ def fit(
         torch.random.fork_rng(devices=[]),
     ):  # dropout and initial weights draw from the global generator
         torch.manual_seed(seed)
-        network = FittedNetwork(x.shape[1], DIM if y is None else classes).train()
-        network.to(memory_format=torch.channels_last)  # twice as fast on a CPU
+        # Without labels there is nothing to learn by heart that dropout would keep from being learnt.
+        network = FittedNetwork(x.shape[1], DIM, dropout=0.0) if y is None else FittedNetwork(x.shape[1], classes)
+        network.train().to(memory_format=torch.channels_last)  # twice as fast on a CPU
         generator = torch.Generator().manual_seed(seed)
 
         def loss(rows: torch.Tensor) -> torch.Tensor:

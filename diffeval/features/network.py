@@ -101,14 +101,14 @@ class NetworkRunner:
         Args:
             example: one image to compile with, uint8 [1, C, H, W].
         """
-        reason = self._compile(example)
+        reason = self.compile(example)
         if reason is None:
             return FastMode("fast", ())
         note = f"{self.owner}: not compiled ({reason}); --fast is bfloat16 alone"
         return FastMode("fast-uncompiled", (note,))
 
-    def _compile(self, example: Images) -> str | None:
-        """Why the network could not be compiled; None where it was."""
+    def compile(self, example: Images) -> str | None:
+        """Compiles the network, and says why it could not; None where it did. ``example`` is one image."""
         if self.device.type == "cpu" and not any(map(shutil.which, ("g++", "clang++", "c++"))):
             return "no C++ compiler is found"
         with torch.random.fork_rng(devices=[]):  # the compiler draws from the global generator
