@@ -33,10 +33,10 @@ from diffeval.measured import (
     settle,
 )
 from diffeval.metrics.metric import METRICS, FeatureSet
-from diffeval.plan import SamplingPlan, Settings, plan_images, protocol_of
+from diffeval.plan import ImageMaker, SamplingPlan, Settings, plan_images, protocol_of
 from diffeval.precision import make_target, next_count
 from diffeval.progress import Reporter, SilentReporter
-from diffeval.ready import ReadyImages
+from diffeval.ready import ReadyImages, Shown
 from diffeval.real import RealImages, real_images
 from diffeval.runs.directory import RunDirectory
 from diffeval.runs.records import Keep, Param, Results
@@ -230,12 +230,15 @@ def _score_and_save(
     timed(job.run, "scoring", started)
     state = job.run.state()
     assert state is not None, "the run was opened"
+    tables = {**scoring.tables, "extractor": (_extractor_row(extractor),)}
+    if "raises_fid" in tables:
+        tables["raises_fid"] = _named(tables["raises_fid"], job.plan.generator)
     results = Results(
         run=str(job.run.path),
         protocol=job.protocol,
         provenance=provenance_of(job, state.batch),
         scores=scoring.scores,
-        tables={**scoring.tables, "extractor": (_extractor_row(extractor),)},
+        tables=tables,
         choices=choices.recorded(),
         warnings=tuple(dict.fromkeys((*warnings_of(job, reporter), *real.warnings, *scoring.warnings))),
     )
@@ -263,6 +266,13 @@ def _save(
     job.run.discard(images=keep != "images", features=keep == "none")
     # What the scores were warned of belongs to this count, not to the run.
     job.run.update(status="done", n=job.settings.n, warnings=warnings_of(job, reporter))
+
+
+def _named(rows: Sequence[Mapping[str, Param]], maker: ImageMaker) -> tuple[Mapping[str, Param], ...]:
+    """Rows about single images with where these lie, if they are ready-made."""
+    if not isinstance(maker, Shown):
+        return tuple(rows)
+    return tuple({"image": maker.name(int(str(row["index"]))), **row} for row in rows)
 
 
 def _extractor_row(extractor: Extractor) -> Mapping[str, Param]:

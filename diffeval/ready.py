@@ -97,6 +97,10 @@ class Shown:
         """The images of these indices, uint8 [len(indices), C, H, W]."""
         return self.source.pixels.read(self.order[indices.start : indices.stop])
 
+    def name(self, index: int) -> str:
+        """The file, or row of a file, that image ``index`` is."""
+        return self.source.pixels.name(int(self.order[index]))
+
     def labels(self, indices: Sequence[int]) -> Labels | None:
         """Their classes, where the images were drawn class by class; None where they were not, or have none.
 

@@ -1,11 +1,10 @@
 """The real images of a run, as features: the reference, and those held out from it."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
-from diffeval.data.source import ImageSource, split_spec
+from diffeval.data.source import ImageSource, absolute, split_spec
 from diffeval.drift import drift_sentence
 from diffeval.features.extractor import Extractor
 from diffeval.features.reference import held_out_source, source_features
@@ -41,7 +40,7 @@ def real_images(measured: Measured, reference: Real, extractor: Extractor, repor
     """Extracts them, or finds them in the cache."""
     if isinstance(reference, Statistics):
         return _from_statistics(measured, reference, extractor)
-    held_out = held_out_source(reference)
+    held_out = held_out_source(reference, reporter)
     drift = drift_sentence(reference, extractor, reporter)
     return RealImages(
         spec=reference.spec,
@@ -80,19 +79,13 @@ def _independent(measured: Measured, spec: str) -> bool:
         return False
     trained, trained_split = split_spec(measured.reference)
     name, split = split_spec(spec)
-    return _place(name) == _place(trained) and {trained_split, split} in ({"train", "heldout"}, {"train", "test"})
-
-
-def _place(name: str) -> str:
-    """A source's name with its folder or file as an absolute path: the same data, however it is written."""
-    kind, colon, argument = name.partition(":")
-    return f"{kind}:{Path(argument).expanduser().resolve()}" if colon else kind
+    return absolute(name) == absolute(trained) and {trained_split, split} in ({"train", "heldout"}, {"train", "test"})
 
 
 def _origin_warnings(measured: Measured, source: ImageSource) -> tuple[str, ...]:
     if measured.reference is None:
         return (f"it is unknown whether {measured.name} was trained on {source.spec}; the reference is held fixed",)
-    if _place(measured.reference) == _place(source.spec) and measured.reference_hash not in (
+    if absolute(measured.reference) == absolute(source.spec) and measured.reference_hash not in (
         None,
         source.content_hash(),
     ):

@@ -53,6 +53,10 @@ def test_a_folder_and_an_archive_of_the_same_images_agree(archive: Path, tmp_pat
     folder = _folder(tmp_path, heldout)
     other = evaluate(f"images:{folder}", ref="digits@train", out=tmp_path / "other", at=[500])
     assert other.score("fid").value == pytest.approx(one.score("fid").value, rel=1e-9)
+    # What raises FID most is named by its file, and by its row in the archive: both hold the order of the source.
+    files = [str(row["image"]) for row in other.tables["raises_fid"]]
+    rows = [str(row["image"]) for row in one.tables["raises_fid"]]
+    assert sorted(rows) == sorted(f"row {int(Path(name).stem)}" for name in files)
 
 
 def test_an_order_that_hides_no_class(archive: Path, tmp_path: Path, heldout: ImageSource) -> None:

@@ -72,13 +72,13 @@ class ConsoleReporter(SilentReporter):
             return
         rate = (self._done - self._skipped) / max(time.monotonic() - self._started, 1e-9)
         if self._bar is not None and self._task is not None:
-            self._bar.update(self._task, completed=self._done, detail=f"{rate:.0f} {self._unit}/s {detail}")
+            self._bar.update(self._task, completed=self._done, detail=f"{_rate(rate)} {self._unit}/s {detail}")
         elif time.monotonic() - self._spoken > PLAIN_EVERY_SECONDS and self._done < self._total:
             self._spoken = time.monotonic()
             left = (self._total - self._done) / max(rate, 1e-9)
             self._say(
                 f"[{self._name}] {self._done}/{self._total} {self._done / self._total:.0%}  "
-                f"{rate:.0f} {self._unit}/s  ETA {int(left) // 60}:{int(left) % 60:02d}  {detail}".rstrip()
+                f"{_rate(rate)} {self._unit}/s  ETA {int(left) // 60}:{int(left) % 60:02d}  {detail}".rstrip()
             )
         if self._done >= self._total:
             self.close()
@@ -110,6 +110,11 @@ class ConsoleReporter(SilentReporter):
             self._bar.console.print(text, markup=False, highlight=False)
         else:
             print(text, file=sys.stderr, flush=True)
+
+
+def _rate(rate: float) -> str:
+    """Two digits of what is slow."""
+    return f"{rate:.0f}" if rate >= 10 else f"{rate:.2g}"
 
 
 def _bar() -> "Progress":

@@ -14,7 +14,7 @@ from diffeval.data.decode import EXTENSIONS, MARKS, BadImageError, decode
 from diffeval.data.files import Archive, Folder, Store
 from diffeval.data.inventory import Look, inventory, quiet_pillow, threads
 from diffeval.data.parts import Part, part_of
-from diffeval.data.pixels import Images, Rows
+from diffeval.data.pixels import Images, Labels, Rows
 from diffeval.data.source import SOURCES, ImageSource, Request
 from diffeval.data.splits import undivided
 from diffeval.data.triage import NAMED, Finding, Triage, found, repeats, shown
@@ -29,14 +29,19 @@ class FilePixels:
         names: of the files, in order.
         looks: what was seen of each; all good.
         channels: 1, or 3 where grey images become RGB.
+        listed: classes that stand in a list of their own, not in the names; None without such.
     """
 
-    def __init__(self, store: Store, names: list[str], looks: list[Look], channels: int) -> None:
+    def __init__(
+        self, store: Store, names: list[str], looks: list[Look], channels: int, listed: Labels | None = None
+    ) -> None:
         self._store, self._names, self._channels = store, names, channels
         self._shapes = np.array([(channels, *look.shape[1:]) for look in looks], dtype=np.int64).reshape(-1, 3)
         digest = hashlib.sha256(f"files, {channels} channels".encode())
         for name, look in zip(names, looks, strict=True):
             digest.update(f"{name}\0".encode(errors="surrogateescape") + look.content)
+        if listed is not None:
+            digest.update(listed.tobytes())
         self._content = digest.hexdigest()
 
     def __len__(self) -> int:
@@ -81,8 +86,12 @@ class FilePixels:
         return pixels if pixels.shape[0] == self._channels else np.repeat(pixels, self._channels, axis=0)
 
     def content_hash(self) -> str:
-        """sha256 over the names and bytes of the files, in order."""
+        """sha256 over the names and bytes of the files, in order, and the classes that a list gives them."""
         return self._content
+
+    def name(self, row: int) -> str:
+        """Of the file, relative."""
+        return shown(self._names[row])
 
 
 @SOURCES.register("folder")
@@ -117,7 +126,8 @@ def _open(request: Request, store: Store) -> ImageSource:
         holds = f"only other files ({listing.other_files()})" if listing.others else "nothing"
         kinds = " ".join(sorted(kind[1:] for kind in EXTENSIONS))
         raise DiffevalError(f"{request.name}: holds no images but {holds}; images end in {kinds}")
-    part = part_of(request, listing.images, _declared(store))
+    declared = _declared(store)
+    part = part_of(request, listing.images, declared)
     rows, notes = undivided(request, "all" if part.own else part.split, len(part.entries), part.labels)
     looks = inventory(store, part.entries, part.split if part.own else "", request.options.reporter)
     selection = _Selection(part, looks, rows)
@@ -125,11 +135,14 @@ def _open(request: Request, store: Store) -> ImageSource:
     channels = max(look.shape[0] for look in looks)
     if listing.others:
         notes = (*notes, f"passed over, no images: {listing.other_files()}")
+    labels = None if part.labels is None else part.labels[good]
+    names = [part.entries[row].name for row in good]
+    listed = labels if declared is not None else None
     return ImageSource(
         name=request.name,
         split=part.split,
-        pixels=FilePixels(store, [part.entries[row].name for row in good], [looks[row] for row in good], channels),
-        labels=None if part.labels is None else part.labels[good],
+        pixels=FilePixels(store, names, [looks[row] for row in good], channels, listed),
+        labels=labels,
         classes=part.classes,
         notes=(*part.notes, *notes),
         triage=Triage(len(rows), selection.findings(good, channels)),

@@ -102,6 +102,10 @@ class NpzPixels:
             self._content = digest.hexdigest()
         return self._content
 
+    def name(self, row: int) -> str:
+        """The row in the file."""
+        return f"row {self.numbers[row]}"
+
 
 @SOURCES.register("npz")
 def npz(request: Request) -> ImageSource:

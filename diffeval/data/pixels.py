@@ -33,6 +33,9 @@ class Pixels(Protocol):
     def content_hash(self) -> str:
         """sha256 that changes when any image does."""
 
+    def name(self, row: int) -> str:
+        """How people find the image again: its file, or its row in a file of many."""
+
 
 class InMemory:
     """Pixels of one array.
@@ -66,3 +69,7 @@ class InMemory:
             digest.update(np.ascontiguousarray(self._images).data)
             self._content = digest.hexdigest()
         return self._content
+
+    def name(self, row: int) -> str:
+        """The row."""
+        return f"row {row}"

@@ -196,6 +196,16 @@ def split_spec(spec: str) -> tuple[str, Split | None]:
 _OTHER_WORDS = ("val", "valid", "validation", "eval", "dev")
 
 
+def absolute(name: str) -> str:
+    """A source's name with its folder or file as an absolute path: the same from wherever it is read.
+
+    Args:
+        name: ``NAME[:ARGUMENT]``, without a split.
+    """
+    kind, colon, argument = name.partition(":")
+    return f"{kind}:{Path(argument).expanduser().resolve()}" if colon else kind
+
+
 def open_source(spec: str, default_split: Split = "train", options: OpenOptions | None = None) -> ImageSource:
     """Opens the source that ``spec`` names, and says what was found and assumed through the options' reporter.
 

@@ -9,7 +9,7 @@ from diffeval.cache import cache_folder
 from diffeval.data.source import ImageSource, OpenOptions, open_source
 from diffeval.errors import DiffevalError
 from diffeval.features.extractor import Extractor, extract_all
-from diffeval.progress import Reporter
+from diffeval.progress import Reporter, SilentReporter
 from diffeval.runs.files import read_arrays, replace_arrays
 
 
@@ -29,11 +29,17 @@ def source_features(source: ImageSource, extractor: Extractor, reporter: Reporte
     return features
 
 
-def held_out_source(source: ImageSource) -> ImageSource | None:
-    """Real images that are not in ``source``, to see what a score reads where nothing is wrong; None without such."""
+def held_out_source(source: ImageSource, reporter: Reporter | None = None) -> ImageSource | None:
+    """Real images that are not in ``source``, to see what a score reads where nothing is wrong; None without such.
+
+    What is found wrong with them is told to the reporter as a note: it bears on the floor, not on the scores.
+    """
     if source.split != "train":
         return None
     try:
-        return open_source(f"{source.name}@heldout", options=OpenOptions(on_bad="skip"))
+        held_out = open_source(f"{source.name}@heldout", options=OpenOptions(on_bad="skip"))
     except DiffevalError:
         return None
+    for warning in held_out.triage.warnings():
+        (reporter or SilentReporter()).note(f"{held_out.spec}: {warning}")
+    return held_out

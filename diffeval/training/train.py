@@ -14,7 +14,7 @@ from diffusers.training_utils import EMAModel
 
 from diffeval.checkpoints.card import Card, DeclaredSampler
 from diffeval.data.pixels import InMemory
-from diffeval.data.source import ImageSource
+from diffeval.data.source import ImageSource, absolute
 from diffeval.diffusion.batching import pick_device
 from diffeval.errors import DiffevalError, StoppedError
 from diffeval.progress import Reporter, SilentReporter
@@ -164,7 +164,7 @@ class Training:
             steps -= 1
         return Card(
             schema="diffeval.checkpoint/1",
-            data=self.source.spec,
+            data=f"{absolute(self.source.name)}@{self.source.split}",
             data_hash=self.source.content_hash(),
             schedule=recipe.schedule,
             zero_snr=recipe.zero_snr,

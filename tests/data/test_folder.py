@@ -322,6 +322,8 @@ def test_dataset_json_gives_the_classes_and_folders_do_not(tmp_path: Path) -> No
     source = open_source(f"folder:{tmp_path / 'x'}")
     assert source.labels is not None
     assert (source.labels.tolist(), source.classes) == ([0, 1, 0, 1, 0], ("0", "1"))
+    declared.write_text(json.dumps({"labels": [[name, 1 - place % 2] for place, name in enumerate(names)]}))
+    assert open_source(f"folder:{tmp_path / 'x'}").content_hash() != source.content_hash()
     declared.write_text(json.dumps({"labels": [[names[0], 0]]}))
     source = open_source(f"folder:{tmp_path / 'x'}")
     assert source.labels is None

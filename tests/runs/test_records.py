@@ -68,12 +68,23 @@ def test_foreign_schema_is_refused(tmp_path: Path) -> None:
 
 
 def test_fingerprint_follows_every_field() -> None:
-    assert fingerprint(PROTOCOL) == fingerprint(dataclasses.replace(PROTOCOL))
+    protocol = dataclasses.replace(PROTOCOL, reference="digits@train", reference_hash=None)
+    assert fingerprint(protocol) == fingerprint(dataclasses.replace(protocol))
     changed = [
-        dataclasses.replace(PROTOCOL, **{field.name: "other"})  # type: ignore[arg-type]
-        for field in dataclasses.fields(PROTOCOL)
+        dataclasses.replace(protocol, **{field.name: "other"})  # type: ignore[arg-type]
+        for field in dataclasses.fields(protocol)
     ]
-    assert len({fingerprint(protocol) for protocol in (PROTOCOL, *changed)}) == len(changed) + 1
+    assert len({fingerprint(one) for one in (protocol, *changed)}) == len(changed) + 1
+
+
+def test_the_same_images_elsewhere_are_the_same_reference() -> None:
+    here = dataclasses.replace(PROTOCOL, reference="folder:here@all", reference_hash="ab12")
+    there = dataclasses.replace(here, reference="folder:/there@all")
+    assert fingerprint(here) == fingerprint(there)
+    assert differing_keys(here, there) == {}
+    others = dataclasses.replace(there, reference_hash="cd34")
+    assert fingerprint(others) != fingerprint(here)
+    assert set(differing_keys(here, others)) == {"reference", "reference_hash"}
 
 
 def test_differing_keys_name_both_values() -> None:

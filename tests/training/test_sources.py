@@ -46,6 +46,14 @@ def test_a_folder_trains_with_its_classes_and_the_card_remembers_it(tmp_path: Pa
     assert card["data_hash"] == source.content_hash()
 
 
+def test_the_card_finds_its_data_from_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path / "data", 6)
+    monkeypatch.chdir(tmp_path)
+    train(open_source("folder:data"), FEW, tmp_path / "out", device="cpu")
+    card = json.loads((tmp_path / "out" / "diffeval.json").read_text())
+    assert card["data"] == f"folder:{(tmp_path / 'data').resolve()}@all"
+
+
 def test_images_read_batch_by_batch_train_as_those_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(tmp_path / "data", 10, (8, 8, 3))
     source = open_source(f"folder:{tmp_path / 'data'}")
