@@ -13,7 +13,7 @@ Student's quantiles on G - 1 degrees of freedom (G groups were left out) become 
 """
 
 import argparse
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +28,7 @@ from diffeval.data.source import open_source
 from diffeval.features.extractor import EXTRACTORS, ExtractorRequest, extract_all
 from diffeval.metrics.debias import Debiased, debiased_frechet
 from diffeval.metrics.metric import FeatureSet
-from diffeval.metrics.variance import paired_error, unpaired_error
+from diffeval.metrics.variance import DifferenceError, paired_error, unpaired_error
 from diffeval.plan import ImageMaker, Settings, plan_sampling
 
 Array = np.ndarray
@@ -119,10 +119,9 @@ def synthetic(pairs: int, first_seed: int) -> Iterator[tuple[str, str, list[Pair
             yield f"{name}, distance {strength}", "paired", paired
 
 
-def standardised(found: list[Pair], error: Callable[..., float]) -> Array:
+def standardised(moved: Array, errors: list[DifferenceError]) -> Array:
     """Differences by their errors; Student's quantiles on G - 1 degrees of freedom become the normal's."""
-    ratios = np.array([(one.value - other.value) / error(one.terms, other.terms) for one, other in found])
-    z: Array = norm.ppf(student.cdf(ratios, len(found[0][0].groups) - 1))
+    z: Array = norm.ppf(student.cdf(moved / [error.std_error for error in errors], errors[0].freedom))
     return z
 
 
@@ -134,9 +133,14 @@ def main() -> None:
     rows, scores = [], {}
     for make in (synthetic, digits):
         for name, kind, found in make(given.pairs, given.first_seed):
-            z = standardised(found, paired_error if kind == "paired" else unpaired_error)
+            moved = np.array([one.value - other.value for one, other in found])
+            paired = [paired_error(one.terms, other.terms) for one, other in found]
+            unpaired = [unpaired_error(one.terms, other.terms) for one, other in found]
+            errors = paired if kind == "paired" else unpaired
+            z = standardised(moved, errors)
             scores[f"{name}, {kind}"] = z
-            gain = np.mean([paired_error(a.terms, b.terms) / unpaired_error(a.terms, b.terms) for a, b in found])
+            gain = np.mean([a.std_error / b.std_error for a, b in zip(paired, unpaired, strict=True)])
+            half = np.array([error.half_width for error in errors])
             rows.append(
                 {
                     "pairs of": name,
@@ -145,6 +149,7 @@ def main() -> None:
                     "mean": float(z.mean()),
                     "spread (1 ± 0.05)": float(z.std(ddof=1)),
                     "|z| > 1.96": float((np.abs(z) > 1.96).mean()),
+                    "outside the 95% interval": float((np.abs(moved) > half).mean()),
                     "Kolmogorov-Smirnov p": float(kstest(z, norm.cdf).pvalue),
                     "error, paired / unpaired": float(gain) if kind == "paired" else None,
                 }

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import t as student
 
 from diffeval.errors import DiffevalError, NoEvidenceError
 from diffeval.metrics.variance import paired_error, terms_from, unpaired_error
@@ -72,8 +71,8 @@ def difference(one: Path | str, other: Path | str, score: str = "fid_debiased") 
     paired = seeds[0] == seeds[1] and counts[0] == counts[1] and _same_labels(*arrays)
     error = paired_error(*terms) if paired else unpaired_error(*terms)
     value = values[0] - values[1]
-    half = float(student.ppf(0.975, min(len(one.pseudo[0]) for one in terms) - 1)) * error
-    return Difference(score, value, error, (value - half, value + half), paired, counts)
+    interval = value - error.half_width, value + error.half_width
+    return Difference(score, value, error.std_error, interval, paired, counts)
 
 
 def _results(run: RunDirectory) -> Results:

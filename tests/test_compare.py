@@ -76,7 +76,7 @@ def test_differences_of_equals_scatter_as_their_error_says(shared: float, indepe
     for _ in range(150):
         reference = FeatureSet(random.standard_normal((150, 8))) if independent else known
         one, other = (debiased_frechet(some, reference, independent) for some in _pair(random, shared))
-        paired, unpaired = (error(one.terms, other.terms) for error in (paired_error, unpaired_error))
+        paired, unpaired = (error(one.terms, other.terms).std_error for error in (paired_error, unpaired_error))
         scores.append((one.value - other.value) / (paired if shared else unpaired))
         ratio.append(paired / unpaired)
     # The spread of 150 standard normal values is 1 with a standard error of 0.058.

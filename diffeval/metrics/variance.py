@@ -20,6 +20,7 @@ from math import sqrt
 
 import numpy as np
 import numpy.typing as npt
+from scipy.stats import t as student
 
 from diffeval.metrics.metric import Array
 
@@ -154,21 +155,47 @@ def directions(sampled: Array | None) -> float:
     return second**2 / max(fourth, LEAST_FOURTH * second**2) if second > 0 else 0.0
 
 
-def paired_error(one: Terms, other: Terms) -> float:
-    """Standard error of the difference of two distances whose images share seeds, labels and reference."""
-    return sqrt((one - other).variance().at(1.0))
+@dataclass(frozen=True, slots=True)
+class DifferenceError:
+    """How far the difference of two distances may be off.
+
+    Attributes:
+        variance: of the difference.
+        caution: what an interval adds to it, see ``Variance.caution``.
+        freedom: degrees of freedom.
+    """
+
+    variance: float
+    caution: float
+    freedom: int
+
+    @property
+    def std_error(self) -> float:
+        """Of the difference."""
+        return sqrt(self.variance)
+
+    @property
+    def half_width(self) -> float:
+        """Of its 95% interval."""
+        return float(student.ppf(0.975, self.freedom)) * sqrt(self.variance + self.caution)
 
 
-def unpaired_error(one: Terms, other: Terms) -> float:
-    """Standard error of the difference of two distances from independent images.
+def paired_error(one: Terms, other: Terms) -> DifferenceError:
+    """Error of the difference of two distances whose images share seeds, labels and reference."""
+    moved = (one - other).variance()
+    return DifferenceError(moved.at(1.0), moved.caution, len(one.pseudo[0]) - 1)
+
+
+def unpaired_error(one: Terms, other: Terms) -> DifferenceError:
+    """Error of the difference of two distances from independent images.
 
     A reference that is a sample is the same for both: what it moves in both alike is no part of the error.
     """
-    own = 0.0
+    own, caution = 0.0, 0.0
     for terms in (one, other):
         parts = terms.variance()
         own += parts.own + parts.pairs + parts.across
-    if len(one.pseudo) < 2 or len(other.pseudo) < 2:
-        return sqrt(own)
-    moved = Terms((one.pseudo[1] - other.pseudo[1],), (None,), None).variance()
-    return sqrt(own + moved.own)
+        caution += parts.caution
+    if len(one.pseudo) > 1 and len(other.pseudo) > 1:
+        own += Terms((one.pseudo[1] - other.pseudo[1],), (None,), None).variance().own
+    return DifferenceError(own, caution, min(len(one.pseudo[0]), len(other.pseudo[0])) - 1)
