@@ -163,8 +163,6 @@ def prepare(
     plan = plan_images(measured, settings)
     opened = open_reference(measured, ref, opening)
     extractor = plan_extractor(opened, extracting or Extracting(), plan.generator.device, reporter)
-    for note in extractor.notes:
-        reporter.note(note)
     reference, warnings = settle(measured, opened, extractor)
     return Prepared(plan, extractor, reference, warnings)
 
