@@ -120,7 +120,7 @@ def evaluate(
         real = real_images(measured, reference, used, reporter)
         real = dataclasses.replace(real, warnings=(*known.warnings, *real.warnings))
         while target is not None:
-            estimate = first_estimate(metrics[0], _generated(job, harvest), real)
+            estimate = first_estimate(metrics[0], _generated(job, harvest, used), real)
             more = next_count(target, estimate, job.settings.n, job.state.chunk)
             if more is None:
                 break
@@ -206,11 +206,14 @@ def _sample(job: Job, harvest: Harvest, extractor: Extractor | None, reporter: R
         timed(job.run, "sampling", started)
 
 
-def _generated(job: Job, harvest: Harvest) -> FeatureSet:
-    """Features and labels of the run's images."""
+def _generated(job: Job, harvest: Harvest, extractor: Extractor) -> FeatureSet:
+    """Features, logits and labels of the run's images."""
     assert harvest.features is not None, "an evaluation extracts features"
-    features = harvest.features.gather("features", job.settings.n).astype(np.float64)
-    return FeatureSet(features, job.plan.generator.labels(range(job.settings.n)))
+    n = job.settings.n
+    held = {name: harvest.features.gather(name, n).astype(np.float64) for name in harvest.features.names}
+    labels = job.plan.generator.labels(range(n))
+    classes = () if labels is None else job.checkpoint.classes
+    return FeatureSet(held["features"], labels, held.get("logits"), classes, extractor.classes)
 
 
 def _score_and_save(
@@ -223,7 +226,7 @@ def _score_and_save(
     reporter: Reporter,
 ) -> Results:
     started = time.monotonic()
-    generated = _generated(job, harvest)
+    generated = _generated(job, harvest, extractor)
     scoring = score_counts(generated, real, counts, choices, params=_params(job, real), reporter=reporter)
     timed(job.run, "scoring", started)
     state = job.run.state()

@@ -45,6 +45,11 @@ class ReadyImages:
         """(C, H, W) of every image."""
         return self.source.shape
 
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names; empty without labels."""
+        return self.source.classes
+
 
 def open_images(spec: str, options: OpenOptions) -> ReadyImages:
     """Opens ``images:...``.

@@ -7,7 +7,7 @@ import numpy as np
 from diffeval.data.source import ImageSource, absolute, split_spec
 from diffeval.drift import drift_sentence
 from diffeval.features.extractor import Extractor
-from diffeval.features.reference import held_out_source, source_features
+from diffeval.features.reference import extract_source, held_out_source
 from diffeval.features.statistics import Statistics
 from diffeval.measured import Measured, Real
 from diffeval.metrics.frechet import Moments
@@ -53,7 +53,9 @@ def real_images(measured: Measured, reference: Real, extractor: Extractor, repor
 
 
 def _features(source: ImageSource, extractor: Extractor, reporter: Reporter) -> FeatureSet:
-    return FeatureSet(source_features(source, extractor, reporter).astype(np.float64), source.labels)
+    found = extract_source(source, extractor, reporter)
+    logits = None if found.logits is None else found.logits.astype(np.float64)
+    return FeatureSet(found.features.astype(np.float64), source.labels, logits, source.classes, extractor.classes)
 
 
 def _from_statistics(measured: Measured, statistics: Statistics, extractor: Extractor) -> RealImages:

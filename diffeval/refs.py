@@ -7,7 +7,7 @@ import numpy as np
 from diffeval.data.source import OpenOptions, open_source
 from diffeval.diffusion.batching import pick_device
 from diffeval.errors import DiffevalError
-from diffeval.features.reference import source_features
+from diffeval.features.reference import extract_source
 from diffeval.features.statistics import Origin, Statistics
 from diffeval.features.statistics_files import OWN, write_statistics
 from diffeval.measured import Extracting, Reference, plan_extractor
@@ -49,7 +49,7 @@ def make_statistics(
     if len(source) < 2:
         raise DiffevalError(f"ref: {source.spec} holds {len(source)} images, needs at least 2")
     extractor = plan_extractor(Reference(source), extracting or Extracting(), pick_device(device), reporter)
-    features = source_features(source, extractor, reporter)
+    features = extract_source(source, extractor, reporter).features
     found = moments(features.astype(np.float64))
     made = Statistics(
         path=out,

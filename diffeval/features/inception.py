@@ -147,7 +147,7 @@ def inception(request: ExtractorRequest) -> Extractor:
         id="/".join(part for part in parts if part),
         dim=LAYERS[layer],
         resize=resizing.recorded,
-        classes=tuple(map(str, range(CLASSES))) if LAYERS[layer] >= CLASSES else (),
+        classes=tuple(f"output {number}" for number in range(CLASSES)) if LAYERS[layer] >= CLASSES else (),
         run=run,
         layer=layer,
         normalisation=f"(x - {middle:g}) / {middle:g}",

@@ -3,30 +3,33 @@
 import hashlib
 
 import numpy as np
-import numpy.typing as npt
 
 from diffeval.cache import cache_folder
 from diffeval.data.source import ImageSource, OpenOptions, open_source
 from diffeval.errors import DiffevalError
-from diffeval.features.extractor import Extractor, extract_all
+from diffeval.features.extractor import Extracted, Extractor, extract_all
 from diffeval.progress import Reporter, SilentReporter
 from diffeval.runs.files import read_arrays, replace_arrays
 
 
-def source_features(source: ImageSource, extractor: Extractor, reporter: Reporter) -> npt.NDArray[np.float32]:
-    """Features of a source, float32 [m, d]; from the cache where the same images met the same extractor before."""
+def extract_source(source: ImageSource, extractor: Extractor, reporter: Reporter) -> Extracted:
+    """Features and logits of a source; from the cache where the same images met the same extractor before."""
     key = hashlib.sha256(f"{source.content_hash()} {extractor.id}".encode()).hexdigest()[:32]
     path = cache_folder() / "features" / f"{key}.npz"
-    cached = read_arrays(path)
-    if cached is not None and cached.get("features") is not None and len(cached["features"]) == len(source):
-        return cached["features"].astype(np.float32, copy=False)
+    cached = read_arrays(path) or {}
+    names = ("features", "logits") if extractor.classes else ("features",)
+    if all(name in cached and len(cached[name]) == len(source) for name in names):
+        held = {name: cached[name].astype(np.float32, copy=False) for name in names}
+        return Extracted(held["features"], held.get("logits"))
     reporter.note(f"reference {source.spec}: extracting {len(source)} images")
-    features = extract_all(extractor, source, reporter=reporter).features
+    found = extract_all(extractor, source, reporter=reporter)
     try:
-        replace_arrays(path, {"features": features})
+        replace_arrays(
+            path, {"features": found.features, **({} if found.logits is None else {"logits": found.logits})}
+        )
     except DiffevalError as error:
         reporter.note(f"the cache is not used: {error}")
-    return features
+    return found
 
 
 def held_out_source(source: ImageSource, reporter: Reporter | None = None) -> ImageSource | None:

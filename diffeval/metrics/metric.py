@@ -1,7 +1,7 @@
 """What a metric takes and gives, and the registry that finds it."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -25,10 +25,16 @@ class FeatureSet:
     Attributes:
         features: float64 [n, d].
         labels: int64 [n], or None.
+        logits: float64 [n, K] of the extractor's classifier, or None without one.
+        classes: names that the labels stand for; empty where they are not known.
+        logit_classes: names that the logits stand for; empty where they are not known.
     """
 
     features: Array
     labels: npt.NDArray[np.int64] | None = None
+    logits: Array | None = None
+    classes: tuple[str, ...] = ()
+    logit_classes: tuple[str, ...] = ()
     _kept: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     def once(self, name: str, make: Callable[[], Made]) -> Made:
@@ -48,7 +54,17 @@ class FeatureSet:
 
     def first(self, n: int) -> "FeatureSet":
         """The first ``n`` images."""
-        return FeatureSet(self.features[:n], None if self.labels is None else self.labels[:n])
+        return self.at(slice(n))
+
+    def at(self, rows: slice | npt.NDArray[np.int64]) -> "FeatureSet":
+        """Some of the images."""
+        return replace(
+            self,
+            features=self.features[rows],
+            labels=None if self.labels is None else self.labels[rows],
+            logits=None if self.logits is None else self.logits[rows],
+            _kept={},
+        )
 
 
 @dataclass(frozen=True, slots=True)
