@@ -1,1 +1,1 @@
-"""Metrics: pure functions of features, one file per family. None of them imports torch or draws random numbers."""
+"""Metrics: pure functions of features, one file per family. None of them draws from global random state."""
