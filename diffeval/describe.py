@@ -17,6 +17,7 @@ from diffeval.runs.directory import RunDirectory, default_name
 from diffeval.runs.files import require_writable_above
 from diffeval.runs.records import Protocol
 from diffeval.scoring import log_counts
+from diffeval.suite import Suite, choose
 
 
 def describe_sampling(checkpoint: Measured | str | Path, settings: Settings, out: Path | None = None) -> list[str]:
@@ -36,20 +37,21 @@ def describe(
     extracting: Extracting | None = None,
     opening: OpenOptions | None = None,
     out: Path | None = None,
-    task: str = "fid",
-    metrics: Sequence[str] = ("fid", "kid"),
+    task: str = "eval",
+    metrics: Sequence[str] | None = None,
     precision: float | None = None,
     max_n: int | None = None,
 ) -> list[str]:
     """What ``evaluate`` would do; see there."""
+    suite = choose(metrics)
     target = make_target(precision, max_n, settings.n)
     measured = open_measured(checkpoint, opening=opening)
     known = prepare(measured, settings, ref, extracting, opening, SilentReporter())
-    counts = log_counts(settings.n, at, known.extractor.dim, metrics, bounded=target is None)
+    counts = log_counts(settings.n, at, known.extractor.dim, suite, bounded=target is None)
     lines = _images(measured, known.plan, settings)
     if target is not None:
         lines.append(f"precision   until ±{100 * target.precision:g}%, at most {target.max_n} images")
-    lines += _scores(known, settings, counts, metrics)
+    lines += _scores(known, settings, counts, suite)
     protocol = protocol_of(task, known.plan.generator, extractor=known.extractor, reference=known.reference)
     return [*lines, _run(measured, settings, protocol, out)]
 
@@ -70,14 +72,14 @@ def _images(measured: Measured, plan: SamplingPlan, settings: Settings) -> list[
     ]
 
 
-def _scores(known: Prepared, settings: Settings, counts: Sequence[int], metrics: Sequence[str]) -> list[str]:
+def _scores(known: Prepared, settings: Settings, counts: Sequence[int], suite: Suite) -> list[str]:
     used = known.extractor
     kept = settings.n * (used.dim + len(used.classes)) * 4
     pixels = settings.n * int(np.prod(known.plan.generator.shape))
     return [
         f"reference   {known.reference.spec} ({_size(known.reference)})",
         f"extractor   {used.id} ({used.dim} dimensions)",
-        f"scores      {', '.join(metrics)} at n = {', '.join(map(str, counts))}",
+        f"scores      {', '.join(suite.metrics)} at n = {', '.join(map(str, counts))}",
         f"disk        {kept / 1e6:.1f} MB of features, {pixels / 1e6:.1f} MB more with --keep images",
     ]
 

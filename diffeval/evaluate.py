@@ -40,7 +40,8 @@ from diffeval.ready import ReadyImages, Shown
 from diffeval.real import RealImages, real_images
 from diffeval.runs.directory import RunDirectory
 from diffeval.runs.records import Keep, Param, Results
-from diffeval.scoring import Choices, Scoring, check_metrics, first_estimate, log_counts, score_counts
+from diffeval.scoring import Choices, Scoring, first_estimate, log_counts, score_counts
+from diffeval.suite import choose
 
 USUAL_N = 5000
 
@@ -48,7 +49,7 @@ USUAL_N = 5000
 def evaluate(
     checkpoint: Measured | str | Path,
     *,
-    metrics: Sequence[str] = ("fid", "kid"),
+    metrics: Sequence[str] | None = None,
     settings: Settings | None = None,
     at: Sequence[int] | None = None,
     precision: float | None = None,
@@ -59,7 +60,7 @@ def evaluate(
     out: Path | None = None,
     keep: Keep = "features",
     fresh: bool = False,
-    task: str = "fid",
+    task: str = "eval",
     reporter: Reporter | None = None,
 ) -> Results:
     """Samples a checkpoint and scores the images against a reference; the run lies in ``results.run``.
@@ -68,7 +69,8 @@ def evaluate(
 
     Args:
         checkpoint: a Checkpoint, or what ``load`` takes; or ready-made images, ``images:DIR``.
-        metrics: names of metrics; the first decides how many images are needed.
+        metrics: names of scores, or of metrics; the first decides how many images are needed. By default the
+            standard suite, of which what cannot be computed is left out with a warning.
         settings: how to sample; by default 5,000 images as the checkpoint declares, or all ready-made ones.
         at: sample counts to log; by default the usual ones up to n.
         precision: go on from ``settings.n`` images until the first metric's 95% interval is no wider than plus or
@@ -88,19 +90,19 @@ def evaluate(
         StoppedError: when the reporter asked to stop; the same call continues.
     """
     reporter = reporter or SilentReporter()
-    check_metrics(metrics)
+    suite = choose(metrics)
     measured = open_measured(checkpoint, opening=opening)
     settings = settings or Settings(n=usual_n(measured))
     target = make_target(precision, max_n, settings.n)
     known = prepare(measured, settings, ref, extracting, opening, reporter)
     plan, used, reference = known.plan, known.extractor, known.reference
     if target is not None:
-        least = min(METRICS[metrics[0]].needs(used.dim), target.max_n)
+        least = min(METRICS[suite.metrics[0]].needs(used.dim), target.max_n)
         settings = dataclasses.replace(settings, n=max(settings.n, least))
 
     def counts(n: int) -> tuple[int, ...]:
         """Until the precision is reached, only the counts that were reached can be logged."""
-        return log_counts(n, at, used.dim, metrics, bounded=target is None)
+        return log_counts(n, at, used.dim, suite, bounded=target is None)
 
     counts(settings.n)
     protocol = protocol_of(task, plan.generator, extractor=used, reference=reference)
@@ -108,7 +110,7 @@ def evaluate(
     with holding(job.run):
         if target is not None:
             job = beginning(job, target)
-        choices = Choices(tuple(metrics), keep, target)
+        choices = Choices(suite, keep, target)
         found = finished(job, counts(job.settings.n), choices.recorded())
         if found is not None:
             reporter.note(
@@ -120,7 +122,7 @@ def evaluate(
         real = real_images(measured, reference, used, reporter)
         real = dataclasses.replace(real, warnings=(*known.warnings, *real.warnings))
         while target is not None:
-            estimate = first_estimate(metrics[0], _generated(job, harvest, used), real)
+            estimate = first_estimate(suite.metrics[0], _generated(job, harvest, used), real)
             more = next_count(target, estimate, job.settings.n, job.state.chunk)
             if more is None:
                 break
@@ -213,7 +215,7 @@ def _generated(job: Job, harvest: Harvest, extractor: Extractor) -> FeatureSet:
     held = {name: harvest.features.gather(name, n).astype(np.float64) for name in harvest.features.names}
     labels = job.plan.generator.labels(range(n))
     classes = () if labels is None else job.checkpoint.classes
-    return FeatureSet(held["features"], labels, held.get("logits"), classes, extractor.classes)
+    return FeatureSet(held["features"], labels, held.get("logits"), classes, extractor.classes, extractor.name)
 
 
 def _score_and_save(

@@ -55,15 +55,17 @@ def real_images(measured: Measured, reference: Real, extractor: Extractor, repor
 def _features(source: ImageSource, extractor: Extractor, reporter: Reporter) -> FeatureSet:
     found = extract_source(source, extractor, reporter)
     logits = None if found.logits is None else found.logits.astype(np.float64)
-    return FeatureSet(found.features.astype(np.float64), source.labels, logits, source.classes, extractor.classes)
+    return FeatureSet(
+        found.features.astype(np.float64), source.labels, logits, source.classes, extractor.classes, extractor.name
+    )
 
 
 def _from_statistics(measured: Measured, statistics: Statistics, extractor: Extractor) -> RealImages:
     """Moments alone are a fixed point: how they scatter is not known."""
     if statistics.features is not None:
-        known = FeatureSet(statistics.features.astype(np.float64), statistics.labels)
+        known = FeatureSet(statistics.features.astype(np.float64), statistics.labels, extractor=extractor.name)
     else:
-        known = FeatureSet(np.empty((0, statistics.dim)))
+        known = FeatureSet(np.empty((0, statistics.dim)), extractor=extractor.name)
         known.once("moments", lambda: Moments(statistics.mean, statistics.covariance, statistics.n or 0))
     origin = statistics.origin
     independent = statistics.features is not None and origin is not None and _independent(measured, origin.reference)

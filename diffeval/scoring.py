@@ -7,12 +7,12 @@ import numpy as np
 import numpy.typing as npt
 
 from diffeval.errors import DiffevalError, StoppedError
-from diffeval.metrics.metric import METRICS, Estimate, FeatureSet, refused
+from diffeval.metrics.metric import METRICS, Estimate, FeatureSet, LackingError, Metric
 from diffeval.precision import QUOTED, Target, reached
 from diffeval.progress import Reporter
 from diffeval.real import RealImages
-from diffeval.registry import did_you_mean
 from diffeval.runs.records import Keep, Null, Param, Score
+from diffeval.suite import Suite
 
 # Counts that are logged where the user names none, up to n, and n itself.
 COUNTS = (250, 500, 1000, 2500, 5000, 10000, 25000, 50000, 100000)
@@ -42,47 +42,37 @@ class Choices:
     """What the user wanted of a run beyond its protocol; recorded with it.
 
     Attributes:
-        metrics: names.
+        suite: the metrics, and which of their scores are shown.
         keep: what stays on disk.
         target: the precision to reach, or None.
     """
 
-    metrics: tuple[str, ...]
+    suite: Suite
     keep: Keep
     target: Target | None
 
     def recorded(self) -> Mapping[str, Param]:
         """As the results hold it."""
-        chosen: dict[str, Param] = {"metrics": ",".join(self.metrics), "keep": self.keep}
+        chosen: dict[str, Param] = {"metrics": ",".join(sorted(self.suite.shown)), "keep": self.keep}
         if self.target is not None:
             chosen |= {"precision": self.target.precision, "max_n": self.target.max_n}
         return chosen
 
 
-def check_metrics(names: Sequence[str]) -> None:
-    """Refuses unknown metric names."""
-    for name in names:
-        if name not in METRICS:
-            raise DiffevalError(f"unknown metric {name!r};{did_you_mean(name, METRICS)}")
-
-
-def log_counts(
-    n: int, at: Sequence[int] | None, dim: int, metrics: Sequence[str], *, bounded: bool = True
-) -> tuple[int, ...]:
+def log_counts(n: int, at: Sequence[int] | None, dim: int, suite: Suite, *, bounded: bool = True) -> tuple[int, ...]:
     """The sample counts at which scores are logged.
 
     Args:
         n: images of the run.
         at: counts that the user asks for, or None for the default ones.
         dim: of the features.
-        metrics: that will be computed.
+        suite: what will be computed.
         bounded: whether a count above n is an error; otherwise it is left out, and n itself is logged.
 
     Raises:
-        DiffevalError: if a count lies outside 1 to n, or no count suffices for the first metric.
+        DiffevalError: if a count lies outside 1 to n, or no count suffices.
     """
-    first = metrics[0]
-    needed = METRICS[first].needs(dim)
+    first, needed = suite.metrics[0], suite.needs(dim)
     if at is None:
         counts = sorted({count for count in (*COUNTS, n) if needed <= count <= n})
     elif bounded:
@@ -133,29 +123,43 @@ def score_counts(
         params: recorded with every score: w, sampler, steps, extractor.
         reporter: told of the progress.
     """
-    reporter.stage("scoring", len(counts) * len(choices.metrics), "scores")
+    suite = choices.suite
+    reporter.stage("scoring", len(counts) * len(suite.metrics), "scores")
     scores: list[Score] = []
     terms: dict[str, npt.NDArray[np.generic]] = {}
     floor: list[Mapping[str, Param]] = []
     warnings: list[str] = []
-    for name in choices.metrics:
-        held_out = real.held_out
+    held_out = real.held_out
+    for name in suite.metrics:
         read = () if held_out is None else _estimates(name, held_out, real.reference, True)
         nulls = _nulls(read, 0 if held_out is None else len(held_out))
         floor += [_floor_row(estimate, len(held_out)) for estimate in read if held_out is not None]
-        for count in counts:
-            estimates = _estimates(name, generated.first(count), real.reference, real.independent)
+        for count in _counts_for(name, counts, generated.dim, suite):
+            found = _estimates(name, generated.first(count), real.reference, real.independent)
+            estimates = [one for one in found if one.name in suite.shown]
+            if not suite.asked:
+                warnings += [
+                    f"{one.name} is left out: {one.params['error']}" for one in estimates if one.value is None
+                ]
+                estimates = [one for one in estimates if one.value is not None]
             for estimate in estimates:
                 told = {**params, **_advice(estimate, choices.target.precision if choices.target else QUOTED)}
                 scores.append(_score(estimate, count, estimate.null or nulls.get(estimate.name), told))
             if count == counts[-1]:
                 terms |= {f"{one.name}.{term}": array for one in estimates for term, array in one.terms.items()}
                 warnings += [said for estimate in estimates for said in estimate.warnings]
-            reporter.advance(1)
             if reporter.stop_requested:
                 raise StoppedError("scoring: stopped; all images are there, run the same command to continue")
+        reporter.advance(len(counts))
     tables = {"floor": tuple(floor), "raises_fid": _worst(terms.get("fid.influence"), generated)}
     return Scoring(tuple(scores), terms, {name: rows for name, rows in tables.items() if rows}, tuple(warnings))
+
+
+def _counts_for(name: str, counts: Sequence[int], dim: int, suite: Suite) -> Sequence[int]:
+    """The counts that suffice for a metric; the largest, where none does, so that it is refused by name."""
+    if suite.asked:
+        return counts
+    return [count for count in counts if count >= METRICS[name].needs(dim)] or [counts[-1]]
 
 
 def _worst(influence: npt.NDArray[np.generic] | None, generated: FeatureSet) -> tuple[Mapping[str, Param], ...]:
@@ -187,17 +191,22 @@ def _advice(estimate: Estimate, precision: float) -> Mapping[str, Param]:
 
 
 def _estimates(name: str, generated: FeatureSet, reference: FeatureSet, independent: bool) -> tuple[Estimate, ...]:
-    metric = METRICS[name]
-    if len(generated) < metric.needs(generated.dim):
-        return refused(metric, len(generated), generated.dim)
+    metric: Metric = METRICS[name]
+    needed = metric.needs(generated.dim)
+    if len(generated) < needed:
+        return metric.failed(
+            f"{len(generated)} images, needs at least {needed} for {generated.dim}-dimensional features"
+        )
     if not len(reference) and not metric.from_moments:
-        reason = f"the reference holds moments alone, {name} needs its features (diffeval ref make --features)"
-        return tuple(Estimate(one, None, higher_is_better=False, params={"error": reason}) for one in metric.scores)
+        return metric.failed(
+            f"the reference holds moments alone, {name} needs its features (diffeval ref make --features)"
+        )
     try:
         return metric.compute(generated, reference, independent)
+    except LackingError as error:
+        return metric.failed(str(error))
     except (ValueError, ArithmeticError, np.linalg.LinAlgError) as error:
-        reason = f"{type(error).__name__}: {error}"
-        return tuple(Estimate(one, None, higher_is_better=False, params={"error": reason}) for one in metric.scores)
+        return metric.failed(f"{type(error).__name__}: {error}")
 
 
 def _nulls(real: Sequence[Estimate], n: int) -> dict[str, Null]:

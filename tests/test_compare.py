@@ -1,6 +1,7 @@
 """Differences between runs: exactly nothing for the same, paired where seeds are shared, refused across references."""
 
 import dataclasses
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -8,12 +9,15 @@ import pytest
 
 from diffeval.compare import difference
 from diffeval.errors import DiffevalError, NoEvidenceError
-from diffeval.evaluate import evaluate
+from diffeval.evaluate import evaluate as evaluate_any
 from diffeval.metrics.debias import debiased_frechet
 from diffeval.metrics.frechet import Moments
 from diffeval.metrics.metric import FeatureSet
 from diffeval.metrics.variance import Terms, paired_error, pairs_variance, terms_from, unpaired_error
 from diffeval.plan import Settings
+
+# What ``diffeval fid`` computes.
+evaluate = partial(evaluate_any, metrics=("fid", "kid"), task="fid")
 
 FAST = Settings(n=200, steps=2, device="cpu", batch=50)
 

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import shutil
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +12,16 @@ import pytest
 from diffeval.checkpoints.checkpoint import load
 from diffeval.diffusion.sampling import Generator
 from diffeval.errors import DiffevalError
-from diffeval.evaluate import evaluate, sample
+from diffeval.evaluate import evaluate as evaluate_any
+from diffeval.evaluate import sample
 from diffeval.plan import Settings
 from diffeval.progress import SilentReporter
 from diffeval.report.words import missed_sentence
 from diffeval.runs.directory import RunDirectory
 from diffeval.runs.records import Results
+
+# What ``diffeval fid`` computes.
+evaluate = partial(evaluate_any, metrics=("fid", "kid"), task="fid")
 
 FAST = Settings(n=300, steps=2, device="cpu", batch=50)
 

@@ -1,6 +1,7 @@
 """Reference statistics made, used, refused."""
 
 import dataclasses
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -8,11 +9,14 @@ import pytest
 
 from diffeval.data.source import open_source
 from diffeval.errors import DiffevalError
-from diffeval.evaluate import evaluate
+from diffeval.evaluate import evaluate as evaluate_any
 from diffeval.features.statistics_files import read_statistics, write_statistics
 from diffeval.measured import Extracting
 from diffeval.plan import Settings
 from diffeval.refs import convert, facts, make_statistics
+
+# What ``diffeval fid`` computes.
+evaluate = partial(evaluate_any, metrics=("fid", "kid"), task="fid")
 
 FAST = Settings(n=150, steps=2, device="cpu")
 

@@ -23,6 +23,8 @@ SIZE_UNITS = (("GB", 1e9), ("MB", 1e6), ("kB", 1e3))
 def run_and_show(
     checkpoint: str,
     *,
+    task: str,
+    metrics: Sequence[str] | None,
     n: int | None,
     at: Sequence[int] | None,
     precision: float | None = None,
@@ -55,6 +57,8 @@ def run_and_show(
     if not settings.n:
         settings = dataclasses.replace(settings, n=usual_n(measured))
     asked = {
+        "task": task,
+        "metrics": metrics,
         "settings": settings,
         "at": at,
         "precision": precision,
@@ -72,11 +76,22 @@ def run_and_show(
     if all(score.value is None for score in results.scores):
         print(f"error: no score could be computed: {results.scores[0].error}", file=sys.stderr)
         raise typer.Exit(int(ExitCode.NO_EVIDENCE))
+    _refuse_missing(results, metrics)
     missed = missed_sentence(results)
     if missed is not None:
         print(f"inconclusive: {missed}", file=sys.stderr)
         raise typer.Exit(int(ExitCode.INCONCLUSIVE))
     return results
+
+
+def _refuse_missing(results: Results, metrics: Sequence[str] | None) -> None:
+    """Ends with usage's exit code if a score that was asked for by name is not there."""
+    last = {score.name: score for score in results.scores if score.n == results.provenance.n}
+    for name in metrics or ():
+        score = last.get(name)
+        if score is not None and score.value is None:
+            print(f"error: {name}: {score.error}", file=sys.stderr)
+            raise typer.Exit(int(ExitCode.USAGE))
 
 
 def show_plan(lines: Sequence[str], common: Common) -> None:

@@ -22,13 +22,15 @@ def columns(rows: Sequence[Sequence[str]]) -> str:
 def results_table(results: Results) -> str:
     """One row per score and count, under a line that says what the numbers stand on."""
     rows: list[tuple[str, ...]] = [("score", "n", "value", "std error", "95% interval", "real images", "")]
-    rows += [_row(score) for score in sorted(results.scores, key=lambda score: (_order(score.name), score.n))]
+    places = {name: place for place, name in enumerate(dict.fromkeys(score.name for score in results.scores))}
+    # The number that estimates the distance goes before all others.
+    rows += [
+        _row(score)
+        for score in sorted(
+            results.scores, key=lambda score: (score.name != "fid_debiased", places[score.name], score.n)
+        )
+    ]
     return f"{settings_line(results)}\n\n{columns(rows)}"
-
-
-def _order(name: str) -> tuple[bool, str]:
-    """By name, but the number that estimates the distance goes before all others."""
-    return name != "fid_debiased", name
 
 
 def _row(score: Score) -> tuple[str, ...]:

@@ -94,5 +94,11 @@ def _warnings(generated: FeatureSet, found: Debiased) -> tuple[str, ...]:
 
 
 METRICS.register("fid")(
-    Metric(("fid", "fid_debiased"), lambda dim: max(LEAST, ceil(LEAST_PER_DIMENSION * dim)), fid, from_moments=True)
+    Metric(
+        ("fid", "fid_debiased"),
+        lambda dim: max(LEAST, ceil(LEAST_PER_DIMENSION * dim)),
+        fid,
+        from_moments=True,
+        place=1,
+    )
 )

@@ -182,4 +182,4 @@ def kid(generated: FeatureSet, reference: FeatureSet, independent: bool) -> tupl
     )
 
 
-METRICS.register("kid")(Metric(("kid",), lambda dim: LEAST, kid))
+METRICS.register("kid")(Metric(("kid",), lambda dim: LEAST, kid, place=2))

@@ -159,7 +159,7 @@ def _distinct(rows: npt.NDArray[np.int64], n: int) -> float:
 
 
 def manifold(generated: FeatureSet, reference: FeatureSet, independent: bool) -> tuple[Estimate, ...]:
-    """Precision, recall, density and coverage, each beside what real images read; see the module.
+    """Quality and diversity apart, by neighbourhoods of images; each beside what real images read. See the module.
 
     Range: 0 to 1, density from 0. The interval is for the expectation at n_k images, not for its limit. Which half of
     the reference stands against the images and which in their place is drawn once, by a fixed seed.
@@ -210,4 +210,4 @@ def _interval(value: float, error: float, most: float | None) -> tuple[float, fl
     return low, high if most is None else min(most, high)
 
 
-METRICS.register("manifold")(Metric(tuple(NEIGHBOURS), lambda dim: LEAST, manifold))
+METRICS.register("manifold")(Metric(tuple(NEIGHBOURS), lambda dim: LEAST, manifold, higher_is_better=True, place=3))

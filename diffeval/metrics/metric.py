@@ -15,6 +15,10 @@ Made = TypeVar("Made")
 Array = npt.NDArray[np.float64]
 
 
+class LackingError(ValueError):
+    """A metric needs something that this run does not have: labels, a classifier, another extractor."""
+
+
 @dataclass(frozen=True)
 class FeatureSet:
     """Features of images of one origin, in a fixed order.
@@ -28,6 +32,7 @@ class FeatureSet:
         logits: float64 [n, K] of the extractor's classifier, or None without one.
         classes: names that the labels stand for; empty where they are not known.
         logit_classes: names that the logits stand for; empty where they are not known.
+        extractor: name of what made the features; empty where it is not known.
     """
 
     features: Array
@@ -35,6 +40,7 @@ class FeatureSet:
     logits: Array | None = None
     classes: tuple[str, ...] = ()
     logit_classes: tuple[str, ...] = ()
+    extractor: str = ""
     _kept: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     def once(self, name: str, make: Callable[[], Made]) -> Made:
@@ -109,6 +115,8 @@ class Metric:
         scores: names of the scores, in the order they are shown.
         needs: the least n at feature dimension d.
         from_moments: whether the reference's mean and covariance suffice.
+        higher_is_better: the direction of the scores.
+        place: its place in the standard suite, from 1; None where it is no part of that.
         compute: (generated, reference, independent) -> one Estimate per score. ``independent`` says that the
             reference is a sample of its own, unknown to whatever made the generated images; its sampling error is
             then removed and counted too. Otherwise the reference is held fixed.
@@ -118,12 +126,12 @@ class Metric:
     needs: Callable[[int], int]
     compute: Callable[[FeatureSet, FeatureSet, bool], tuple[Estimate, ...]]
     from_moments: bool = False
+    higher_is_better: bool = False
+    place: int | None = None
+
+    def failed(self, reason: str) -> tuple[Estimate, ...]:
+        """What stands in the place of the scores where they could not be computed."""
+        return tuple(Estimate(name, None, self.higher_is_better, params={"error": reason}) for name in self.scores)
 
 
 METRICS: Registry[Metric] = Registry("metric", "diffeval.metrics")
-
-
-def refused(metric: Metric, n: int, dim: int, higher_is_better: bool = False) -> tuple[Estimate, ...]:
-    """What stands in the place of the scores where n is too small."""
-    reason = f"{n} images, needs at least {metric.needs(dim)} for {dim}-dimensional features"
-    return tuple(Estimate(name, None, higher_is_better, params={"error": reason}) for name in metric.scores)

@@ -51,13 +51,14 @@ def points(features: npt.NDArray[np.floating], centre: Array, device: torch.devi
     return Points(features, rows, (rows.double() ** 2).sum(dim=1).float())
 
 
-def _squared(one: Points, rows: slice, other: Points, columns: slice) -> torch.Tensor:
-    """Squared distances of a block, float32, not below 0."""
+def squared_block(one: Points, rows: slice, other: Points, columns: slice) -> torch.Tensor:
+    """Squared distances of a block of rows and columns, float32, not below 0."""
     block = torch.addmm(other.norms[columns][None], one.rows[rows], other.rows[columns].T, alpha=-2.0)
     return block.add_(one.norms[rows][:, None]).clamp_(min=0.0)
 
 
-def _slices(n: int, size: int) -> list[slice]:
+def slices(n: int, size: int) -> list[slice]:
+    """Ranges of up to ``size`` that cover n."""
     return [slice(start, min(start + size, n)) for start in range(0, n, size)]
 
 
@@ -89,10 +90,10 @@ def nearest(cloud: Points, k: int, sharp: Sequence[int], block: int = BLOCK) -> 
     device = cloud.rows.device
     best = torch.full((n, wanted), torch.inf, device=device)
     where = torch.zeros((n, wanted), dtype=torch.int64, device=device)
-    parts = _slices(n, block)
+    parts = slices(n, block)
     for number, rows in enumerate(parts):
         for columns in parts[number:]:
-            squared = _squared(cloud, rows, cloud, columns)
+            squared = squared_block(cloud, rows, cloud, columns)
             if columns == rows:
                 squared.fill_diagonal_(torch.inf)
             _merge(best, where, rows, squared, columns.start)
@@ -156,9 +157,9 @@ def within_reach(
     device = one.rows.device
     room = _room(one, other)
     ours, theirs = (torch.from_numpy(each + room).float().to(device) for each in (reach, other_reach))
-    for rows in _slices(len(one), block):
-        for columns in _slices(len(other), block):
-            squared = _squared(one, rows, other, columns)
+    for rows in slices(len(one), block):
+        for columns in slices(len(other), block):
+            squared = squared_block(one, rows, other, columns)
             near = squared <= torch.maximum(ours[rows][:, None], theirs[columns][None])
             i, j = near.nonzero(as_tuple=True)
             values = squared[i, j].cpu().numpy().astype(np.float64)

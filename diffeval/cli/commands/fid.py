@@ -59,6 +59,8 @@ def fid(
         logged = counts(at)
         run_and_show(
             checkpoint,
+            task="fid",
+            metrics=("fid", "kid"),
             n=n if n is not None else max(logged or (), default=FIRST if precision is not None else None),
             at=logged,
             precision=precision,

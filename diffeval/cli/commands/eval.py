@@ -1,0 +1,150 @@
+"""``diffeval eval`` and ``diffeval pr``."""
+
+from typing import Annotated
+
+import typer
+
+from diffeval.cli.options import SCORING, Common, Loading, Measuring, Output, Reading, Sampling, with_options
+from diffeval.cli.parse import counts, keep
+from diffeval.cli.running import document, reporting
+from diffeval.cli.scored import run_and_show
+from diffeval.cli.tables import columns
+
+PR = ("precision", "recall", "density", "coverage")
+
+Measured = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="CKPT",
+        help="digits, a diffusers folder, hf:ORG/NAME, a weights file with --model, or images:DIR.",
+        show_default=False,
+    ),
+]
+Number = Annotated[
+    int | None,
+    typer.Option("--n", help="Images; by default 5000, all of images:DIR, or the most of --at."),
+]
+Counts = Annotated[str | None, typer.Option("--at", help="Counts to log, e.g. 1000,2500.", rich_help_panel=SCORING)]
+
+
+@with_options
+def evaluate(
+    common: Common,
+    loading: Loading,
+    sampling: Sampling,
+    measuring: Measuring,
+    reading: Reading,
+    output: Output,
+    checkpoint: Measured = None,
+    metrics: Annotated[
+        str | None,
+        typer.Option(help="Scores, e.g. fid,precision; by default the standard suite.", rich_help_panel=SCORING),
+    ] = None,
+    n: Number = None,
+    at: Counts = None,
+    listed: Annotated[
+        bool, typer.Option("--list", help="Show every score that can be computed, and leave.", rich_help_panel=SCORING)
+    ] = False,
+) -> None:
+    """Every distribution metric from one extraction, each with its error and what real images read beside it.
+
+    Examples:
+    diffeval eval digits
+    diffeval eval images:samples --ref folder:photos@train
+    diffeval eval digits --metrics kid,precision,recall,vendi --n 2000
+    diffeval eval --list
+    """
+    with reporting(common) as reporter:
+        if listed:
+            _list(common)
+            return
+        if checkpoint is None:
+            raise typer.BadParameter("name a checkpoint, e.g. diffeval eval digits, or ask for --list")
+        wanted = None if metrics is None else [name.strip() for name in metrics.split(",") if name.strip()]
+        logged = counts(at)
+        run_and_show(
+            checkpoint,
+            task="eval",
+            metrics=wanted,
+            n=n if n is not None else max(logged or (), default=None),
+            at=logged if logged or n is None else (n,),
+            keep=keep(measuring.keep),
+            common=common,
+            loading=loading,
+            sampling=sampling,
+            measuring=measuring,
+            reading=reading,
+            output=output,
+            reporter=reporter,
+        )
+
+
+@with_options
+def pr(
+    checkpoint: Annotated[
+        str,
+        typer.Argument(
+            metavar="CKPT", help="digits, a diffusers folder, hf:ORG/NAME, a weights file with --model, or images:DIR."
+        ),
+    ],
+    common: Common,
+    loading: Loading,
+    sampling: Sampling,
+    measuring: Measuring,
+    reading: Reading,
+    output: Output,
+    n: Number = None,
+    at: Counts = None,
+) -> None:
+    """Precision, recall, density and coverage, beside what real images read: quality and diversity apart.
+
+    Examples:
+    diffeval pr digits --n 2000
+    diffeval pr images:samples --ref folder:photos@train
+    """
+    with reporting(common) as reporter:
+        logged = counts(at)
+        run_and_show(
+            checkpoint,
+            task="pr",
+            metrics=PR,
+            n=n if n is not None else max(logged or (), default=None),
+            at=logged if logged or n is None else (n,),
+            keep=keep(measuring.keep),
+            common=common,
+            loading=loading,
+            sampling=sampling,
+            measuring=measuring,
+            reading=reading,
+            output=output,
+            reporter=reporter,
+        )
+
+
+def _list(common: Common) -> None:
+    from dataclasses import asdict
+
+    from diffeval.suite import listing
+
+    scores = listing()
+    if common.json:
+        document("diffeval.metrics/1", scores=[asdict(one) for one in scores])
+        return
+    rows = [("score", "metric", "suite", "better", "")]
+    rows += [
+        (
+            one.score,
+            one.metric,
+            "standard" if one.standard else "",
+            "higher" if one.higher_is_better else "lower",
+            one.about,
+        )
+        for one in scores
+    ]
+    print(columns(rows))
+
+
+def add(app: typer.Typer) -> None:
+    """Adds the commands."""
+    app.command("eval")(evaluate)
+    app.command()(pr)

@@ -1,0 +1,89 @@
+"""Which metrics are computed, which of their scores are shown, and how sternly."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from diffeval.errors import DiffevalError
+from diffeval.metrics.metric import METRICS, Metric
+from diffeval.registry import did_you_mean
+
+
+@dataclass(frozen=True, slots=True)
+class Suite:
+    """A choice of metrics.
+
+    Attributes:
+        metrics: names in the registry, in order; the first decides how many images are needed at least.
+        shown: names of the scores that were asked for.
+        asked: whether the user named them; what cannot be computed is then an error, and else left out.
+    """
+
+    metrics: tuple[str, ...]
+    shown: frozenset[str]
+    asked: bool
+
+    def needs(self, dim: int) -> int:
+        """The images that the least demanding metric needs; where metrics were named, the first of them."""
+        if self.asked:
+            return METRICS[self.metrics[0]].needs(dim)
+        return min(METRICS[name].needs(dim) for name in self.metrics)
+
+
+def standard() -> tuple[str, ...]:
+    """Names of the metrics of the standard suite, in order."""
+    places = {name: METRICS[name].place for name in METRICS}
+    return tuple(sorted((name for name in places if places[name]), key=lambda name: places[name] or 0))
+
+
+def choose(names: Sequence[str] | None = None) -> Suite:
+    """Finds metrics by the names of their scores, or by their own.
+
+    Args:
+        names: by default the standard suite.
+
+    Raises:
+        DiffevalError: if there is no such score, or no name.
+    """
+    if names is None:
+        usual = standard()
+        return Suite(usual, frozenset(score for name in usual for score in METRICS[name].scores), asked=False)
+    if not names:
+        raise DiffevalError("metrics: none is named; leave --metrics out for the standard suite")
+    makers = {score: name for name in METRICS for score in METRICS[name].scores}
+    metrics, shown = list[str](), set[str]()
+    for name in names:
+        if name in METRICS and name not in makers:
+            shown |= set(METRICS[name].scores)
+        elif name in makers:
+            # FID means both of its values, as it does in the command of that name.
+            shown |= {name, *METRICS[name].scores} if name in METRICS else {name}
+        else:
+            raise DiffevalError(f"unknown metric {name!r};{did_you_mean(name, [*makers, *METRICS])}")
+        metrics.append(makers.get(name, name))
+    return Suite(tuple(dict.fromkeys(metrics)), frozenset(shown), asked=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """One line of ``eval --list``."""
+
+    score: str
+    metric: str
+    standard: bool
+    higher_is_better: bool
+    about: str
+
+
+def listing() -> tuple[Listed, ...]:
+    """Every score that can be computed, the standard suite first."""
+    order = (*standard(), *(name for name in METRICS if not METRICS[name].place))
+    return tuple(
+        Listed(score, name, bool(METRICS[name].place), METRICS[name].higher_is_better, _about(METRICS[name]))
+        for name in order
+        for score in METRICS[name].scores
+    )
+
+
+def _about(metric: Metric) -> str:
+    """First sentence of the metric's docstring."""
+    return (metric.compute.__doc__ or "").strip().partition("\n")[0]
