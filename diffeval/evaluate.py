@@ -2,7 +2,7 @@
 
 import dataclasses
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -93,25 +93,27 @@ def evaluate(
     suite = choose(metrics)
     measured = open_measured(checkpoint, opening=opening)
     settings = settings or Settings(n=usual_n(measured))
-    target = make_target(precision, max_n, settings.n)
-    known = prepare(measured, settings, ref, extracting, opening, reporter)
+    n, target = settings.n, make_target(precision, max_n, settings.n)
+
+    def counts(n: int, dim: int) -> tuple[int, ...]:
+        """Until the precision is reached, only the counts that were reached can be logged."""
+        return log_counts(n, at, dim, suite, bounded=target is None, most=available(measured))
+
+    enough = None if target is not None else lambda dim: counts(n, dim)
+    known = prepare(measured, settings, ref, extracting, opening, reporter, enough)
     plan, used, reference = known.plan, known.extractor, known.reference
     if target is not None:
         least = min(METRICS[suite.metrics[0]].needs(used.dim), target.max_n)
         settings = dataclasses.replace(settings, n=max(settings.n, least))
 
-    def counts(n: int) -> tuple[int, ...]:
-        """Until the precision is reached, only the counts that were reached can be logged."""
-        return log_counts(n, at, used.dim, suite, bounded=target is None)
-
-    counts(settings.n)
+    counts(settings.n, used.dim)
     protocol = protocol_of(task, plan.generator, extractor=used, reference=reference)
     job = open_job(measured, settings, plan, protocol, out, fresh, reporter)
     with holding(job.run):
         if target is not None:
             job = beginning(job, target)
         choices = Choices(suite, keep, target)
-        found = finished(job, counts(job.settings.n), choices.recorded())
+        found = finished(job, counts(job.settings.n, used.dim), choices.recorded())
         if found is not None:
             reporter.note(
                 f"{job.run.path} is finished; its results are shown, nothing was computed (--fresh recomputes)"
@@ -129,7 +131,7 @@ def evaluate(
             reporter.note(f"{job.settings.n} images do not give ±{100 * target.precision:g}%; going on to {more}")
             job = with_images(job, more)
             _sample(job, harvest, used, reporter)
-        return _score_and_save(job, harvest, real, used, counts(job.settings.n), choices, reporter)
+        return _score_and_save(job, harvest, real, used, counts(job.settings.n, used.dim), choices, reporter)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,17 +158,38 @@ def prepare(
     extracting: Extracting | None,
     opening: OpenOptions | None,
     reporter: Reporter,
+    enough: Callable[[int], object] | None = None,
 ) -> Prepared:
     """Opens the reference and the extractor, cheap things first.
+
+    Args:
+        measured: what is measured.
+        settings: how it is sampled.
+        ref: the reference, or None for the checkpoint's own.
+        extracting: how features are made.
+        opening: how images on disk are opened.
+        reporter: hears of progress.
+        enough: refuses a dimension of the features for which there are too few images.
 
     Raises:
         DiffevalError: if something is missing, or two things do not fit each other.
     """
     plan = plan_images(measured, settings)
     opened = open_reference(measured, ref, opening)
-    extractor = plan_extractor(opened, extracting or Extracting(), plan.generator.device, reporter)
+
+    def check(extractor: Extractor) -> None:
+        settle(measured, opened, extractor)
+        if enough is not None:
+            enough(extractor.dim)
+
+    extractor = plan_extractor(opened, extracting or Extracting(), plan.generator.device, reporter, check)
     reference, warnings = settle(measured, opened, extractor)
     return Prepared(plan, extractor, reference, warnings)
+
+
+def available(measured: Measured) -> int | None:
+    """How many images there are; None where they are sampled, without end."""
+    return len(measured.source) if isinstance(measured, ReadyImages) else None
 
 
 def usual_n(measured: Measured) -> int:

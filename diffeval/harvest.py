@@ -69,7 +69,7 @@ def reap(
         DiffevalError: if even a batch of one does not fit, or the network's output is not finite.
     """
     done = min(harvest.available(), n)
-    reporter.stage("sampling", n, "images", done)
+    reporter.stage("sampling" if generator.limit is None else "features", n, "images", done)
     size = harvest.stores[0].size
     for start in range((done // size) * size, n, size):
         batch = _fill_chunk(run, harvest, generator, extractor, range(start, min(start + size, n)), batch, reporter)

@@ -1,5 +1,6 @@
 """What is measured, and against what: found and held against each other before the first expensive step."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -7,9 +8,9 @@ import torch
 
 from diffeval.checkpoints.checkpoint import Checkpoint, load
 from diffeval.checkpoints.options import LoadOptions
-from diffeval.data.source import ImageSource, OpenOptions, open_source
+from diffeval.data.source import SOURCES, ImageSource, OpenOptions, open_source
 from diffeval.errors import DiffevalError
-from diffeval.features.extractor import Extractor, ExtractorRequest, default_extractor
+from diffeval.features.extractor import UNFITTED, Extractor, ExtractorRequest, default_extractor
 from diffeval.features.opening import open_extractor
 from diffeval.features.statistics import PREFIX as STATISTICS
 from diffeval.features.statistics import USUAL_EXTRACTORS, Statistics, check_origin, pick
@@ -91,13 +92,43 @@ def open_reference(measured: Measured, ref: str | None, opening: OpenOptions | N
         )
     if spec.startswith(STATISTICS):
         return Reference(None, read_statistics(Path(spec.removeprefix(STATISTICS))))
-    return Reference(open_source(spec, options=opening))
+    if ref is not None:
+        return Reference(open_source(_named(spec), options=opening))
+    try:
+        return Reference(open_source(spec, options=opening))
+    except DiffevalError as error:
+        raise DiffevalError(
+            f"reference: {measured.name} was trained on {spec}, and that cannot be opened here ({error}); give --ref"
+        ) from error
+
+
+def _named(spec: str) -> str:
+    """The spec, unless it is a bare path: then how to write that."""
+    path = Path(spec)
+    if ":" in spec or spec in SOURCES or not path.exists():
+        return spec
+    form = "folder" if path.is_dir() else {".zip": "zip", ".npz": "npz", ".pkl": "stats"}.get(path.suffix.lower())
+    if form is None:
+        raise DiffevalError(f"reference: {spec} is a file; write npz:FILE, zip:FILE or {STATISTICS}FILE")
+    other = f", or {STATISTICS}{spec} if it holds moments" if form == "npz" else ""
+    raise DiffevalError(f"reference: {spec} is a path; write --ref {form}:{spec}{other}")
 
 
 def plan_extractor(
-    reference: Reference, extracting: Extracting, device: torch.device, reporter: Reporter | None = None
+    reference: Reference,
+    extracting: Extracting,
+    device: torch.device,
+    reporter: Reporter | None = None,
+    check: Callable[[Extractor], None] | None = None,
 ) -> Extractor:
     """The extractor that the user names, or the one that the data calls for.
+
+    Args:
+        reference: what it is held against, or fitted to.
+        extracting: how features are made, as the user says it.
+        device: where its network runs.
+        reporter: hears of downloads and training, and what there is to know of the extractor.
+        check: refuses an extractor that does not fit; called early, before it is trained where it has to be.
 
     Raises:
         DiffevalError: if there is none of that name, or it cannot do what is asked of it.
@@ -109,12 +140,22 @@ def plan_extractor(
         fast=extracting.fast,
         offline=extracting.offline,
         reference=reference.source,
+        wanted=_made_with(reference),
         reporter=reporter or SilentReporter(),
+        before_fitting=check or (lambda draft: None),
     )
     extractor = open_extractor(extracting.name or _called_for(reference), request)
     for note in extractor.notes:
         request.reporter.note(note)
+    if check is not None:
+        check(extractor)
     return extractor
+
+
+def _made_with(reference: Reference) -> str | None:
+    """Id of the extractor that statistics say they were made with."""
+    origins = [entry.origin for entry in reference.entries if entry.origin is not None]
+    return origins[0].extractor_id if origins else None
 
 
 def _called_for(reference: Reference) -> str:
@@ -139,9 +180,16 @@ def settle(measured: Measured, reference: Reference, extractor: Extractor) -> tu
     Raises:
         DiffevalError: if they do not fit each other; the message names both sides.
     """
+    if extractor.takes not in (None, measured.shape):
+        ours, theirs = ("x".join(map(str, shape or ())) for shape in (measured.shape, extractor.takes))
+        raise DiffevalError(
+            f"extractor: {extractor.name} takes {theirs} images as they are, {measured.name} has {ours}; give another "
+            f"--ref or --extractor"
+        )
     if reference.source is None:
         statistics = pick(reference.entries, extractor.dim)
-        return statistics, check_origin(statistics, extractor.id)
+        unfitted = extractor.id.endswith(UNFITTED)
+        return statistics, () if unfitted else check_origin(statistics, extractor.id)
     return reference.source, _shapes(measured, reference.source, extractor)
 
 

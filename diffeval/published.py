@@ -22,6 +22,7 @@ class Published:
         k: neighbours of precision and recall.
         seeds: that the published number was taken over.
         said: what a reader must know of the number beside which ours stands.
+        of_sampling: whether that is about how images are sampled, and says nothing of ready-made ones.
     """
 
     n: int
@@ -31,13 +32,14 @@ class Published:
     k: int
     seeds: tuple[int, ...]
     said: str
+    of_sampling: bool = False
 
 
 PUBLISHED = {
     # Dhariwal and Nichol 2021, guided-diffusion/evaluations.
     "adm": Published(
         50000, "inception:2048", "torch-fidelity", "adm", 3, (0,),
-        "published values draw labels uniformly at random; here classes are balanced",
+        "published values draw labels uniformly at random; here classes are balanced", True,
     ),
     # Karras et al. 2024, edm2/calculate_metrics.py.
     "edm2": Published(
@@ -52,8 +54,18 @@ PUBLISHED = {
 }  # fmt: skip
 
 
-def combined(name: str, settings: Settings, extracting: Extracting, reporter: Reporter) -> tuple[Settings, Extracting]:
+def combined(
+    name: str, settings: Settings, extracting: Extracting, reporter: Reporter, *, available: int | None = None
+) -> tuple[Settings, Extracting]:
     """The user's settings with those of a protocol.
+
+    Args:
+        name: of the protocol.
+        settings: the user's; n is 0 where he named none.
+        extracting: the user's.
+        reporter: told what a reader must know.
+        available: how many ready-made images there are: they have been made and rounded by somebody else already;
+            None where a checkpoint is sampled.
 
     Raises:
         DiffevalError: for an unknown name, or a setting that contradicts the protocol.
@@ -69,10 +81,11 @@ def combined(name: str, settings: Settings, extracting: Extracting, reporter: Re
             raise DiffevalError(f"protocol: {name} takes {flag} {wanted}, got {given}; leave one of the two out")
     if extracting.fast:
         raise DiffevalError(f"protocol: {name} is in full precision; leave --fast out")
-    if settings.n not in (0, protocol.n):
-        reporter.warn(f"protocol {name}: published values stand on {protocol.n} images, these on {settings.n}")
-    reporter.warn(f"protocol {name}: {protocol.said}")
-    return (
-        dataclasses.replace(settings, n=settings.n or protocol.n, rounding=protocol.rounding),
-        dataclasses.replace(extracting, name=protocol.extractor, resize=protocol.resize),
-    )
+    n = settings.n or min(protocol.n, protocol.n if available is None else available)
+    if n != protocol.n:
+        reporter.warn(f"protocol {name}: published values stand on {protocol.n} images, these on {n}")
+    sampled = available is None
+    if sampled or not protocol.of_sampling:
+        reporter.warn(f"protocol {name}: {protocol.said}")
+    settings = dataclasses.replace(settings, n=n, rounding=protocol.rounding if sampled else settings.rounding)
+    return settings, dataclasses.replace(extracting, name=protocol.extractor, resize=protocol.resize)

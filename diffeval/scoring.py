@@ -59,7 +59,15 @@ class Choices:
         return chosen
 
 
-def log_counts(n: int, at: Sequence[int] | None, dim: int, suite: Suite, *, bounded: bool = True) -> tuple[int, ...]:
+def log_counts(
+    n: int,
+    at: Sequence[int] | None,
+    dim: int,
+    suite: Suite,
+    *,
+    bounded: bool = True,
+    most: int | None = None,
+) -> tuple[int, ...]:
     """The sample counts at which scores are logged.
 
     Args:
@@ -68,6 +76,7 @@ def log_counts(n: int, at: Sequence[int] | None, dim: int, suite: Suite, *, boun
         dim: of the features.
         suite: what will be computed.
         bounded: whether a count above n is an error; otherwise it is left out, and n itself is logged.
+        most: how many images there can be; None without end.
 
     Raises:
         DiffevalError: if a count lies outside 1 to n, or no count suffices.
@@ -83,10 +92,12 @@ def log_counts(n: int, at: Sequence[int] | None, dim: int, suite: Suite, *, boun
     else:
         counts = sorted({count for count in (*at, n) if count <= n})
     if not counts or counts[-1] < needed:
-        most = counts[-1] if counts else n
+        held = counts[-1] if counts else n
+        remedy = f"use --n {needed} or more"
+        if most is not None and most < needed:
+            remedy = "give more images, an extractor with fewer dimensions, or diffeval eval --metrics kid"
         raise DiffevalError(
-            f"{first}: {most} images, needs at least {needed} (the extractor has {dim} dimensions); "
-            f"use --n {needed} or more"
+            f"{first}: {held} images, needs at least {needed} (the extractor has {dim} dimensions); {remedy}"
         )
     return tuple(counts)
 
@@ -143,7 +154,8 @@ def score_counts(
                 ]
                 estimates = [one for one in estimates if one.value is not None]
             for estimate in estimates:
-                told = {**params, **_advice(estimate, choices.target.precision if choices.target else QUOTED)}
+                wanted = choices.target.precision if choices.target else QUOTED
+                told = {**params, **_advice(estimate, wanted, METRICS[name].needs(generated.dim))}
                 scores.append(_score(estimate, count, estimate.null or nulls.get(estimate.name), told))
             if count == counts[-1]:
                 terms |= {f"{one.name}.{term}": array for one in estimates for term, array in one.terms.items()}
@@ -179,13 +191,14 @@ def _worst(influence: npt.NDArray[np.generic] | None, generated: FeatureSet) -> 
     )
 
 
-def _advice(estimate: Estimate, precision: float) -> Mapping[str, Param]:
-    """How precisely a score is known, and n*, the images that a precision needs."""
+def _advice(estimate: Estimate, precision: float, least: int) -> Mapping[str, Param]:
+    """How precisely a score is known, and n*, the images that a precision needs; not fewer than the metric does."""
     if estimate.needed is None:
         return {}
+    n_star = estimate.needed(precision)
     return {
         "precision": reached(estimate),
-        "n_star": estimate.needed(precision),
+        "n_star": None if n_star is None else max(n_star, least),
         "n_star_precision": precision,
     }
 

@@ -12,7 +12,7 @@ from diffeval.cli.loading import load_options
 from diffeval.cli.options import Common, Loading, Measuring, Output, Reading, Sampling
 from diffeval.cli.running import document
 from diffeval.cli.tables import results_table
-from diffeval.errors import ExitCode
+from diffeval.errors import DiffevalError, ExitCode
 from diffeval.report.words import advice_sentence, floor_sentence, missed_sentence
 from diffeval.runs.document import results_document, to_json
 from diffeval.runs.records import Keep, Results
@@ -45,15 +45,19 @@ def run_and_show(
     from diffeval.measured import Extracting, open_measured
     from diffeval.plan import Settings
     from diffeval.published import combined
+    from diffeval.ready import ReadyImages
 
     opening = OpenOptions(reading.download, reading.on_bad, loading.offline, reporter)  # type: ignore[arg-type]
     measured = open_measured(checkpoint, load_options(loading), opening)
     extracting = Extracting(
         measuring.extractor, measuring.weights, measuring.resize, measuring.fast, offline=loading.offline
     )
+    if n is not None and n < 1:
+        raise DiffevalError(f"--n is {n}, needs at least 1")
     settings = Settings(n=n or 0, **dataclasses.asdict(sampling))
     if measuring.protocol is not None:
-        settings, extracting = combined(measuring.protocol, settings, extracting, reporter)
+        available = len(measured.source) if isinstance(measured, ReadyImages) else None
+        settings, extracting = combined(measuring.protocol, settings, extracting, reporter, available=available)
     if not settings.n:
         settings = dataclasses.replace(settings, n=usual_n(measured))
     asked = {

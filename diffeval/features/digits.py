@@ -91,4 +91,5 @@ def digits(request: ExtractorRequest) -> Extractor:
         run,
         layer="penultimate",
         normalisation="to [-1, 1]",
+        takes=(1, 8, 8),
     )

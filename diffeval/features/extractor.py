@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from diffeval.data.pixels import Shape
 from diffeval.data.source import Images, ImageSource
 from diffeval.errors import DiffevalError
 from diffeval.progress import Reporter, SilentReporter
@@ -45,6 +46,7 @@ class Extractor:
         normalisation: how pixels become the network's input.
         notes: what the user should hear, e.g. the held-out accuracy of an extractor that was fitted.
         exact: makes the same extractor in full precision; None for one that is.
+        takes: (C, H, W) of the only images that it takes; None where it resizes any.
     """
 
     name: str
@@ -57,6 +59,7 @@ class Extractor:
     normalisation: str = ""
     notes: tuple[str, ...] = ()
     exact: Callable[[], "Extractor"] | None = None
+    takes: Shape | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +74,10 @@ class ExtractorRequest:
         fast: bfloat16 and compiled: several times faster, slightly other numbers.
         offline: nothing is fetched from the network.
         reference: the real images, for an extractor that is fitted to them.
+        wanted: id of the extractor that made the statistics of a reference; None where none says so.
         reporter: hears of downloads and training.
+        before_fitting: called before a minute is spent on training, with the extractor as far as it is known by then
+            (no weights: its id ends in ``UNFITTED``, and it cannot run); what it raises ends the work.
     """
 
     device: torch.device
@@ -81,8 +87,13 @@ class ExtractorRequest:
     fast: bool = False
     offline: bool = False
     reference: ImageSource | None = None
+    wanted: str | None = None
     reporter: Reporter = field(default_factory=SilentReporter)
+    before_fitting: Callable[[Extractor], None] = lambda draft: None
 
+
+# End of the id of an extractor that has still to be trained.
+UNFITTED = "unfitted"
 
 Factory = Callable[[ExtractorRequest], Extractor]
 EXTRACTORS: Registry[Factory] = Registry("extractor", "diffeval.features")

@@ -6,6 +6,7 @@ reference's own classes sees them. It is trained once, on the reference alone, a
 
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,11 +18,11 @@ import torch
 from safetensors import SafetensorError
 
 from diffeval.cache import cache_folder
-from diffeval.data.pixels import Images
+from diffeval.data.pixels import Images, Shape
 from diffeval.data.source import ImageSource
 from diffeval.diffusion.sampling import full_precision
 from diffeval.errors import DiffevalError
-from diffeval.features.extractor import EXTRACTORS, Extracted, Extractor, ExtractorRequest, refuse
+from diffeval.features.extractor import EXTRACTORS, UNFITTED, Extracted, Extractor, ExtractorRequest, refuse
 from diffeval.features.fitting import DIM, RECIPE, FittedNetwork, accuracy, fit, retrieval, to_input
 from diffeval.features.reference import held_out_source
 from diffeval.progress import Reporter
@@ -64,6 +65,7 @@ def fitted(request: ExtractorRequest) -> Extractor:
     refuse(request, "fitted", variant=True, resize=True, fast=True)
     content, path = _stored(request)
     found = _read(content, path)
+    fingerprint = _hash(found.network)
     network = found.network.to(request.device)
 
     @torch.inference_mode()
@@ -79,18 +81,46 @@ def fitted(request: ExtractorRequest) -> Extractor:
             logits = network.head(features).cpu().numpy() if found.classes else None
             return Extracted(features.cpu().numpy(), logits)
 
-    digest = hashlib.sha256(content).hexdigest()
+    note = f"fitted to {found.origin}: {found.quality}; its weights are {path}, for --weights elsewhere"
+    return _extractor(fingerprint, found.classes, found.shape, run, (note,))
+
+
+def _extractor(
+    fingerprint: str,
+    classes: tuple[str, ...],
+    shape: Shape,
+    run: Callable[[Images], Extracted],
+    notes: tuple[str, ...] = (),
+) -> Extractor:
     return Extractor(
         name="fitted",
-        id=f"fitted/penultimate/{digest[:16]}",
+        id=f"fitted/penultimate/{fingerprint}",
         dim=DIM,
         resize="none",
-        classes=found.classes,
+        classes=classes,
         run=run,
         layer="penultimate",
         normalisation="to [-1, 1], averaged down to a side of at most 32",
-        notes=(f"fitted to {found.origin}: {found.quality}; its weights are {path}, for --weights elsewhere",),
+        notes=notes,
+        takes=shape,
     )
+
+
+def _draft(source: ImageSource) -> Extractor:
+    """What is known before it is trained."""
+
+    def run(images: Images) -> Extracted:
+        raise RuntimeError("this extractor was never fitted")
+
+    return _extractor(UNFITTED, source.classes, source.shape, run)
+
+
+def _hash(network: FittedNetwork) -> str:
+    """Of the tensors alone: where the images lay is no part of what it computes."""
+    digest = hashlib.sha256()
+    for name, value in sorted(network.state_dict().items()):
+        digest.update(name.encode() + value.contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]
 
 
 def _stored(request: ExtractorRequest) -> tuple[bytes, Path]:
@@ -104,6 +134,9 @@ def _stored(request: ExtractorRequest) -> tuple[bytes, Path]:
             ) from error
     source = request.reference
     if source is None:
+        kept = _kept(request.wanted)
+        if kept is not None:
+            return kept.read_bytes(), kept
         raise DiffevalError(
             "extractor: fitted is trained on images of the reference, and statistics hold none; give images with "
             "--ref, or a fitted network with --weights"
@@ -117,12 +150,24 @@ def _stored(request: ExtractorRequest) -> tuple[bytes, Path]:
     path = cache_folder() / "fitted" / f"{_key(source, held_out)}.safetensors"
     if path.is_file():
         return path.read_bytes(), path
+    request.before_fitting(_draft(source))
     content = _write(train(source, held_out, request.reporter))
     try:
         replace_bytes(path, content)
     except DiffevalError as error:
         request.reporter.note(f"the cache is not used: {error}")
     return content, path
+
+
+def _kept(wanted: str | None) -> Path | None:
+    """The file in the cache whose network has this id; None without one."""
+    for path in sorted((cache_folder() / "fitted").glob("*.safetensors")) if wanted else ():
+        try:
+            if wanted == f"fitted/penultimate/{_hash(_read(path.read_bytes(), path).network)}":
+                return path
+        except (DiffevalError, OSError):
+            continue
+    return None
 
 
 def _key(source: ImageSource, held_out: ImageSource | None) -> str:
@@ -148,14 +193,14 @@ def train(
     Raises:
         DiffevalError: if the images are of different sizes.
     """
-    order = np.random.Generator(np.random.Philox(0)).permutation(len(source))
+    order = _canonical(source)[np.random.Generator(np.random.Philox(0)).permutation(len(source))]
     judge, judged = (source, order[: int(LEFT_OUT * len(source))]) if held_out is None else (held_out, None)
     rows = order[0 if judged is None else len(judged) :][:MOST]
     labels = source.labels if source.labels is not None and len(np.unique(source.labels)) > 1 else None
     kind = "without labels" if labels is None else f"on {len(source.classes)} classes"
     reporter.note(f"extractor: fitting one to {source.spec} {kind}, on the CPU, once")
-    x = _inputs(source, np.sort(rows))
-    y = None if labels is None else torch.from_numpy(labels[np.sort(rows)])
+    x = _inputs(source, rows)
+    y = None if labels is None else torch.from_numpy(labels[rows])
     network = fit(x, y, len(source.classes), reporter=reporter, **({} if steps is None else {"steps": steps}))
     some = np.arange(len(judge)) if judged is None else np.sort(judged)
     if y is not None and judge.labels is not None:
@@ -170,6 +215,17 @@ def train(
             f"(by chance {1 / len(some):.1%})"
         )
     return Fitted(network, source.shape, source.classes if y is not None else (), source.spec, quality)
+
+
+def _canonical(source: ImageSource) -> npt.NDArray[np.int64]:
+    """Rows in an order that the images alone give: the same ones in another order make the same network."""
+    sums = [
+        hashlib.sha256(image.tobytes()).digest()
+        for block in np.array_split(np.arange(len(source)), max(1, len(source) // 256))
+        for image in source.pixels.read(block)
+    ]
+    labels = np.zeros(len(source), dtype=np.int64) if source.labels is None else source.labels
+    return np.array(sorted(range(len(source)), key=lambda row: (sums[row], labels[row])), dtype=np.int64)
 
 
 def _inputs(source: ImageSource, rows: npt.NDArray[np.int64]) -> torch.Tensor:

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from diffeval.data.pixels import Images
+from diffeval.errors import StoppedError
 from diffeval.progress import Reporter
 
 DIM = 64
@@ -177,6 +178,8 @@ def _optimise(
         value.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
         reporter.advance(1)
+        if reporter.stop_requested:
+            raise StoppedError("extractor: stopped while it was fitted; the same command fits it anew")
 
 
 def contrastive_loss(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:

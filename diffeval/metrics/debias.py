@@ -103,6 +103,8 @@ class Debiased:
         wanted = precision * self.value
         if self.ci95[0] <= 0 or self._half_width(MOST) > wanted:
             return None
+        if self._half_width(1 / MOST) <= wanted:
+            return 1
         ratio = brentq(lambda log: self._half_width(exp(log)) - wanted, -log(MOST), log(MOST))
         return ceil(self.n * exp(ratio))
 

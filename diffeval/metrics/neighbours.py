@@ -21,8 +21,8 @@ from diffeval.metrics.metric import Array
 BLOCK = 4096
 # Float32 rounding of a squared distance, relative to the squared norms that cancel in it; with room.
 ROUNDING = 4e-6
-# Differences that are held at once when distances are taken again.
-AGAIN = 1 << 22
+# Differences that are held at once when distances are taken again, and rows that are searched again at once.
+AGAIN, ROWS_AGAIN = 1 << 22, 256
 
 Index = npt.NDArray[np.int64]
 
@@ -47,8 +47,14 @@ class Points:
 
 def points(features: npt.NDArray[np.floating], centre: Array, device: torch.device | None = None) -> Points:
     """Features [n, d] with a common centre [d] taken off, which distances do not feel but rounding does."""
-    rows = torch.from_numpy((features - centre).astype(np.float32)).to(device or torch.device("cpu"))
-    return Points(features, rows, (rows.double() ** 2).sum(dim=1).float())
+    device = device or torch.device("cpu")
+    rows = torch.empty(features.shape, device=device)
+    norms = torch.empty(len(features), device=device)
+    # In parts, because differences from a float64 centre are float64, too.
+    for part in slices(len(features), max(1, AGAIN // features.shape[1])):
+        rows[part] = torch.from_numpy((features[part] - centre).astype(np.float32)).to(device)
+        norms[part] = (rows[part].double() ** 2).sum(dim=1).float()
+    return Points(features, rows, norms)
 
 
 def squared_block(one: Points, rows: slice, other: Points, columns: slice) -> torch.Tensor:
@@ -100,19 +106,58 @@ def nearest(cloud: Points, k: int, sharp: Sequence[int], block: int = BLOCK) -> 
             if columns != rows:
                 _merge(best, where, columns, squared.T, rows.start)
     values, found = best.cpu().numpy().astype(np.float64), where.cpu().numpy()
-    room = _room(cloud, cloud)
+    last = values[:, -1].copy()
+    norms = _norms(cloud)
+    room = _room(norms[:, None], norms[found])
     near = values <= room
     for rank in sharp:
-        near |= np.abs(values - values[:, [rank - 1]]) <= room
+        near |= np.abs(values - values[:, [rank - 1]]) <= room + room[:, [rank - 1]]
     doubtful, places = np.nonzero(near)
     values[doubtful, places] = exact_squared(cloud, doubtful, cloud, found[doubtful, places])
     order = np.argsort(values, axis=1, kind="stable")[:, :k]
-    return np.take_along_axis(values, order, axis=1), np.take_along_axis(found, order, axis=1)
+    values, found = np.take_along_axis(values, order, axis=1), np.take_along_axis(found, order, axis=1)
+    reach = values[:, max(sharp) - 1]
+    # Where many points are about as near, one that float32 put behind all of the kept ones may be nearer.
+    unsure = (last < reach + _room_within(norms, reach)) & (reach > 0) & (wanted < n - 1)
+    for rows_again in np.array_split(np.flatnonzero(unsure), -(-int(unsure.sum()) // ROWS_AGAIN) or 1):
+        _search_again(cloud, rows_again, values, found)
+    return values, found
 
 
-def _room(one: Points, other: Points) -> float:
-    """What rounding can change in a squared distance."""
-    return ROUNDING * 4 * float(max(one.norms.max(), other.norms.max()))
+def _search_again(cloud: Points, rows: Index, values: Array, found: Index) -> None:
+    """Replaces the k neighbours of some rows by the true ones: all that may be nearer than the k-th are compared."""
+    if not len(rows):
+        return
+    k = values.shape[1]
+    norms = _norms(cloud)[rows]
+    held = exact_squared(cloud, np.repeat(rows, k), cloud, found[rows].ravel()).reshape(-1, k).max(axis=1)
+    limit = torch.from_numpy(held + _room_within(norms, held)).float().to(cloud.rows.device)
+    chosen = torch.from_numpy(rows).to(cloud.rows.device)
+    own = Points(cloud.exact, cloud.rows[chosen], cloud.norms[chosen])
+    squared = squared_block(own, slice(None), cloud, slice(None))
+    squared[torch.arange(len(rows)), chosen] = torch.inf
+    i, j = (part.cpu().numpy() for part in (squared <= limit[:, None]).nonzero(as_tuple=True))
+    exact = exact_squared(cloud, rows[i], cloud, j)
+    order = np.lexsort((j, exact, i))
+    first = np.searchsorted(i[order], np.arange(len(rows)))
+    chosen_pairs = order[first[:, None] + np.arange(k)]
+    values[rows], found[rows] = exact[chosen_pairs], j[chosen_pairs]
+
+
+def _norms(cloud: Points) -> Array:
+    norms: Array = cloud.norms.cpu().numpy().astype(np.float64)
+    return norms
+
+
+def _room(one: Array, other: Array) -> Array:
+    """What rounding can change in the squared distances of points with these squared norms."""
+    room: Array = 2 * ROUNDING * (one + other)
+    return room
+
+
+def _room_within(norms: Array, squared: Array) -> Array:
+    """The same for any point that is no further than that from points with these norms."""
+    return _room(norms, (np.sqrt(norms) + np.sqrt(np.maximum(squared, 0.0))) ** 2)
 
 
 def _merge(best: torch.Tensor, where: torch.Tensor, rows: slice, squared: torch.Tensor, offset: int) -> None:
@@ -155,8 +200,11 @@ def within_reach(
     """
     found: list[tuple[Index, Index, Array]] = []
     device = one.rows.device
-    room = _room(one, other)
-    ours, theirs = (torch.from_numpy(each + room).float().to(device) for each in (reach, other_reach))
+    norms, other_norms = _norms(one), _norms(other)
+    ours, theirs = (
+        torch.from_numpy(each + _room_within(length, each)).float().to(device)
+        for each, length in ((reach, norms), (other_reach, other_norms))
+    )
     for rows in slices(len(one), block):
         for columns in slices(len(other), block):
             squared = squared_block(one, rows, other, columns)
@@ -164,6 +212,7 @@ def within_reach(
             i, j = near.nonzero(as_tuple=True)
             values = squared[i, j].cpu().numpy().astype(np.float64)
             first, second = i.cpu().numpy() + rows.start, j.cpu().numpy() + columns.start
+            room = _room(norms[first], other_norms[second])
             close = values <= room
             for radii, places in ((sharp[0], first), (sharp[1], second)):
                 for radius in radii:
