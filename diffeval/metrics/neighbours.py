@@ -118,16 +118,14 @@ def nearest(cloud: Points, k: int, sharp: Sequence[int], block: int = BLOCK) -> 
     values, found = np.take_along_axis(values, order, axis=1), np.take_along_axis(found, order, axis=1)
     reach = values[:, max(sharp) - 1]
     # Where many points are about as near, one that float32 put behind all of the kept ones may be nearer.
-    unsure = (last < reach + _room_within(norms, reach)) & (reach > 0) & (wanted < n - 1)
-    for rows_again in np.array_split(np.flatnonzero(unsure), -(-int(unsure.sum()) // ROWS_AGAIN) or 1):
-        _search_again(cloud, rows_again, values, found)
+    unsure = np.flatnonzero((last < reach + _room_within(norms, reach)) & (reach > 0) & (wanted < n - 1))
+    for part in slices(len(unsure), ROWS_AGAIN):
+        _search_again(cloud, unsure[part], values, found)
     return values, found
 
 
 def _search_again(cloud: Points, rows: Index, values: Array, found: Index) -> None:
     """Replaces the k neighbours of some rows by the true ones: all that may be nearer than the k-th are compared."""
-    if not len(rows):
-        return
     k = values.shape[1]
     norms = _norms(cloud)[rows]
     held = exact_squared(cloud, np.repeat(rows, k), cloud, found[rows].ravel()).reshape(-1, k).max(axis=1)
@@ -140,8 +138,8 @@ def _search_again(cloud: Points, rows: Index, values: Array, found: Index) -> No
     exact = exact_squared(cloud, rows[i], cloud, j)
     order = np.lexsort((j, exact, i))
     first = np.searchsorted(i[order], np.arange(len(rows)))
-    chosen_pairs = order[first[:, None] + np.arange(k)]
-    values[rows], found[rows] = exact[chosen_pairs], j[chosen_pairs]
+    kept = order[first[:, None] + np.arange(k)]
+    values[rows], found[rows] = exact[kept], j[kept]
 
 
 def _norms(cloud: Points) -> Array:
