@@ -8,7 +8,8 @@ import numpy as np
 from diffeval.data.source import ImageSource, OpenOptions
 from diffeval.diffusion.batching import device_name
 from diffeval.diffusion.sampling import Generator
-from diffeval.evaluate import Prepared, prepare
+from diffeval.evaluate import Prepared, available, prepare
+from diffeval.features.extractor import UNFITTED
 from diffeval.measured import Extracting, Measured, Real, open_measured
 from diffeval.plan import SamplingPlan, Settings, plan_images, protocol_of
 from diffeval.precision import make_target
@@ -46,12 +47,14 @@ def describe(
     suite = choose(metrics)
     target = make_target(precision, max_n, settings.n)
     measured = open_measured(checkpoint, opening=opening)
-    known = prepare(measured, settings, ref, extracting, opening, SilentReporter())
-    counts = log_counts(settings.n, at, known.extractor.dim, suite, bounded=target is None)
+    known = prepare(measured, settings, ref, extracting, opening, SilentReporter(), fit=False)
+    counts = log_counts(settings.n, at, known.extractor.dim, suite, bounded=target is None, most=available(measured))
     lines = _images(measured, known.plan, settings)
     if target is not None:
         lines.append(f"precision   until ±{100 * target.precision:g}%, at most {target.max_n} images")
     lines += _scores(known, settings, counts, suite)
+    if known.extractor.id.endswith(UNFITTED):
+        return [*lines, f"run         {out or 'runs/...'} (its extractor is trained first: about a minute, once)"]
     protocol = protocol_of(task, known.plan.generator, extractor=known.extractor, reference=known.reference)
     return [*lines, _run(measured, settings, protocol, out)]
 

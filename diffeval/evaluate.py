@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from diffeval.data.source import OpenOptions
-from diffeval.features.extractor import Extractor
+from diffeval.features.extractor import UNFITTED, Extractor
 from diffeval.harvest import Harvest, open_harvest, reap, timed
 from diffeval.job import (
     Job,
@@ -33,6 +33,7 @@ from diffeval.measured import (
     settle,
 )
 from diffeval.metrics.metric import METRICS, FeatureSet
+from diffeval.per_class import read_classes, worst_sentence
 from diffeval.plan import ImageMaker, SamplingPlan, Settings, plan_images, protocol_of
 from diffeval.precision import make_target, next_count
 from diffeval.progress import Reporter, SilentReporter
@@ -159,6 +160,8 @@ def prepare(
     opening: OpenOptions | None,
     reporter: Reporter,
     enough: Callable[[int], object] | None = None,
+    *,
+    fit: bool = True,
 ) -> Prepared:
     """Opens the reference and the extractor, cheap things first.
 
@@ -170,6 +173,7 @@ def prepare(
         opening: how images on disk are opened.
         reporter: hears of progress.
         enough: refuses a dimension of the features for which there are too few images.
+        fit: whether an extractor may be trained; if not, it is given as far as it is known before (``UNFITTED``).
 
     Raises:
         DiffevalError: if something is missing, or two things do not fit each other.
@@ -181,10 +185,23 @@ def prepare(
         settle(measured, opened, extractor)
         if enough is not None:
             enough(extractor.dim)
+        if not fit and extractor.id.endswith(UNFITTED):
+            raise _Unfitted(extractor)
 
-    extractor = plan_extractor(opened, extracting or Extracting(), plan.generator.device, reporter, check)
+    try:
+        extractor = plan_extractor(opened, extracting or Extracting(), plan.generator.device, reporter, check)
+    except _Unfitted as stopped:
+        extractor = stopped.draft
     reference, warnings = settle(measured, opened, extractor)
     return Prepared(plan, extractor, reference, warnings)
+
+
+class _Unfitted(Exception):  # noqa: N818  # no error: it leads out of a factory that would go on to train
+    """An extractor that would have to be trained."""
+
+    def __init__(self, draft: Extractor) -> None:
+        super().__init__(draft.id)
+        self.draft = draft
 
 
 def available(measured: Measured) -> int | None:
@@ -257,6 +274,10 @@ def _score_and_save(
     state = job.run.state()
     assert state is not None, "the run was opened"
     tables = {**scoring.tables, "extractor": (_extractor_row(extractor),)}
+    readings = read_classes(generated, real.reference, real.independent) if choices.suite.by_class else ()
+    if readings:
+        tables["per_class"] = tuple(one.row() for one in readings)
+    worst = worst_sentence(readings)
     if "raises_fid" in tables:
         tables["raises_fid"] = _named(tables["raises_fid"], job.plan.generator)
     results = Results(
@@ -266,7 +287,11 @@ def _score_and_save(
         scores=scoring.scores,
         tables=tables,
         choices=choices.recorded(),
-        warnings=tuple(dict.fromkeys((*warnings_of(job, reporter), *real.warnings, *scoring.warnings))),
+        warnings=tuple(
+            dict.fromkeys(
+                (*warnings_of(job, reporter), *real.warnings, *scoring.warnings, *((worst,) if worst else ()))
+            )
+        ),
     )
     _save(job, results, scoring, choices.keep, generated.labels, reporter)
     return results

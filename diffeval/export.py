@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from diffeval.runs.files import replace_arrays, replace_bytes, replace_text
 
 
 def write_png(folder: Path, images: ChunkStore, n: int) -> Path:
-    """Images 0 to n - 1 as ``png/00000000.png`` and on, with ``labels.csv`` beside them where there are classes.
+    """Images 0 to n - 1 as ``png/00000000.png`` and on; classes in ``labels.csv`` and ``dataset.json`` beside them.
 
     Pictures of an earlier, larger export are removed, so that the folder holds exactly these n.
     """
@@ -35,6 +36,9 @@ def write_png(folder: Path, images: ChunkStore, n: int) -> Path:
         rows.writerow(("file", "label"))
         rows.writerows((f"{index:08d}.png", int(label)) for index, label in enumerate(labels))
         replace_text(target / "labels.csv", text.getvalue())
+        # What StyleGAN and EDM read, and ``images:`` does, too.
+        listed = [[f"{index:08d}.png", int(label)] for index, label in enumerate(labels)]
+        replace_text(target / "dataset.json", json.dumps({"labels": listed}) + "\n")
     return target
 
 

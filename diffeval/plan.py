@@ -116,9 +116,10 @@ def plan_images(measured: Measured, settings: Settings) -> SamplingPlan:
 def _refuse_sampling(measured: ReadyImages, settings: Settings) -> None:
     """Ready-made images are not sampled, and a setting that says how would be ignored."""
     usual = Settings(n=settings.n)
-    for name in ("seed", "sampler", "steps", "w", "eta", "karras", "dtype", "rounding"):
-        if getattr(settings, name) != getattr(usual, name):
-            raise DiffevalError(f"images: {measured.path} holds ready-made images; leave --{name} out")
+    names = ("seed", "sampler", "steps", "w", "eta", "karras", "dtype", "rounding")
+    given = [f"--{name}" for name in names if getattr(settings, name) != getattr(usual, name)]
+    if given:
+        raise DiffevalError(f"images: {measured.path} holds ready-made images; leave {', '.join(given)} out")
 
 
 def plan_sampling(checkpoint: Checkpoint, settings: Settings) -> SamplingPlan:

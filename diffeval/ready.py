@@ -59,7 +59,7 @@ def open_images(spec: str, options: OpenOptions) -> ReadyImages:
     """
     argument = spec.removeprefix(PREFIX)
     if not argument:
-        raise DiffevalError(f"images: {spec} names nothing; write {PREFIX}DIR, {PREFIX}FILE.npz or {PREFIX}FILE.zip")
+        raise DiffevalError(f"{spec} names nothing; write {PREFIX}DIR, {PREFIX}FILE.npz or {PREFIX}FILE.zip")
     path = Path(argument)
     kind = {".npz": "npz", ".zip": "zip"}.get(path.suffix.lower(), "folder")
     # What is noted of a reference does not matter here, and a warning belongs to the run.

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from diffeval.checkpoints.checkpoint import Checkpoint
 from diffeval.data.source import ImageSource, absolute, split_spec
 from diffeval.drift import drift_sentence
 from diffeval.features.extractor import Extractor
@@ -69,11 +70,7 @@ def _from_statistics(measured: Measured, statistics: Statistics, extractor: Extr
         known.once("moments", lambda: Moments(statistics.mean, statistics.covariance, statistics.n or 0))
     origin = statistics.origin
     independent = statistics.features is not None and origin is not None and _independent(measured, origin.reference)
-    said = (
-        ()
-        if independent or measured.reference is not None
-        else (f"it is unknown whether {measured.name} was trained on {statistics.spec}; the reference is held fixed",)
-    )
+    said = () if independent or measured.reference is not None else (_unknown(measured, statistics.spec),)
     return RealImages(statistics.spec, extractor.name, known, None, independent, said)
 
 
@@ -88,10 +85,15 @@ def _independent(measured: Measured, spec: str) -> bool:
 
 def _origin_warnings(measured: Measured, source: ImageSource) -> tuple[str, ...]:
     if measured.reference is None:
-        return (f"it is unknown whether {measured.name} was trained on {source.spec}; the reference is held fixed",)
+        return (_unknown(measured, source.spec),)
     if absolute(measured.reference) == absolute(source.spec) and measured.reference_hash not in (
         None,
         source.content_hash(),
     ):
         return (f"{source.spec} is not the data that {measured.name} was trained on: its hash differs",)
     return ()
+
+
+def _unknown(measured: Measured, spec: str) -> str:
+    whose = measured.name if isinstance(measured, Checkpoint) else f"what made {measured.name}"
+    return f"it is unknown whether {whose} was trained on {spec}; the reference is held fixed"

@@ -22,6 +22,11 @@ class Suite:
     shown: frozenset[str]
     asked: bool
 
+    @property
+    def by_class(self) -> bool:
+        """Whether every class is read by itself, too: where many scores are wanted, not one."""
+        return not self.asked
+
     def needs(self, dim: int) -> int:
         """The images that the least demanding metric needs; where metrics were named, the first of them."""
         if self.asked:

@@ -24,6 +24,7 @@ ROWS = (
     ("training",),
     (
         "drift",
+        "per_class",
         "ready",
         "measured",
         "published",

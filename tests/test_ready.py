@@ -45,7 +45,7 @@ def test_real_images_as_generated_ones_read_what_the_floor_reads(archive: Path, 
     plain = results.score("fid").value
     (floor,) = [row["value"] for row in results.tables["floor"] if row["score"] == "fid"]
     assert plain == pytest.approx(floor, rel=1e-6)
-    assert any("unknown whether samples was trained on" in said for said in results.warnings)
+    assert any("unknown whether what made samples was trained on" in said for said in results.warnings)
 
 
 def test_a_folder_and_an_archive_of_the_same_images_agree(archive: Path, tmp_path: Path, heldout: ImageSource) -> None:

@@ -2,14 +2,17 @@
 
 import dataclasses
 import hashlib
+import itertools
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Protocol
 
 import torch
 
 from diffeval.checkpoints.options import LoadOptions
+from diffeval.data.decode import EXTENSIONS, extension
 from diffeval.diffusion.guidance import Denoiser
 from diffeval.diffusion.prediction import PredictionType
 from diffeval.diffusion.samplers import Sampler
@@ -131,6 +134,9 @@ def load(spec: str | Path, options: LoadOptions | None = None) -> Checkpoint:
         if LOADERS[name].accepts(text, options):
             return LOADERS[name].load(text, options)
     path = Path(text)
+    kind, colon, rest = text.partition(":")
+    if (path.is_dir() and _holds_images(path)) or (colon and kind in ("folder", "zip", "npz")):
+        raise DiffevalError(f"checkpoint: {text} holds images, no network; to measure them: images:{rest or text}")
     if path.is_dir():
         inside = sorted(entry.name for entry in path.iterdir())[:6]
         raise DiffevalError(
@@ -139,7 +145,14 @@ def load(spec: str | Path, options: LoadOptions | None = None) -> Checkpoint:
         )
     if path.exists():
         raise DiffevalError(f"checkpoint: {text} is a file, and none with weights by its name; {_FORMS}")
-    raise DiffevalError(f"checkpoint: {text} does not exist; {_FORMS}")
+    near = " did you mean 'digits'?" if get_close_matches(text, ["digits"], cutoff=0.7) else ""
+    raise DiffevalError(f"checkpoint: {text} does not exist;{near} {_FORMS}")
+
+
+def _holds_images(folder: Path) -> bool:
+    """Whether a picture lies in it, or in a folder in it."""
+    places = itertools.chain(folder.glob("*"), folder.glob("*/*"))
+    return any(extension(path.name) in EXTENSIONS for path in itertools.islice(places, 1000))
 
 
 def sha256_of_files(root: Path, files: Iterable[Path]) -> str:

@@ -24,10 +24,9 @@ def read_network(folder: Path) -> UNet2DModel:
     if not files:
         raise DiffevalError(f"checkpoint: {folder} holds a config.json and no weights ({WEIGHTS}.safetensors or .bin)")
     pickled = files[0].suffix == ".bin"
-    if pickled:
-        # Read ahead of diffusers, so that one that is refused is refused by name.
-        for file in files:
-            read_weights(file)
+    # Read ahead of diffusers, so that one that is refused, or cut short, is refused by name.
+    for file in files:
+        read_weights(file)
     variant = files[0].name.removeprefix(WEIGHTS).split("-")[0].strip(".").split(".")[0]
     try:
         with _quiet_diffusers():

@@ -62,7 +62,9 @@ def _refusal(path: Path, error: Exception) -> str:
     names = [wanted.group(1)] if wanted else [name for name in _named(path) if not _USUAL.fullmatch(name)]
     if names:
         return f"checkpoint: {path} is a pickle that wants to run {names[0]}, which is refused; {_CONVERT}"
-    return f"checkpoint: {path} is no weights file that can be read safely: {message[:160]}; {_CONVERT}"
+    # A text is read as a pickle's opcodes, and the error is the first that there is none of.
+    reason = "it is nothing that torch saved" if len(message) < 8 else message[:160]
+    return f"checkpoint: {path} is no weights file that can be read safely: {reason}; {_CONVERT}"
 
 
 def _named(path: Path) -> list[str]:

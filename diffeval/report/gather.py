@@ -7,6 +7,7 @@ from typing import Any
 from diffeval.errors import DiffevalError
 from diffeval.report.figures import fid_against_n, probe_heatmaps, training_curves
 from diffeval.report.images import tiles
+from diffeval.report.lists import lists
 from diffeval.report.view import Card, Figure, RunView, Table, Tile
 from diffeval.report.words import floor_sentence, interval_text, number, settings_line
 from diffeval.runs.directory import RunDirectory, RunState
@@ -14,7 +15,8 @@ from diffeval.runs.document import plain
 from diffeval.runs.logs import read_log
 from diffeval.runs.records import Results, Score
 
-FIRST_SCORES = ("fid_debiased", "fid", "kid")
+# The number that estimates the distance goes before all others.
+FIRST_SCORE = "fid_debiased"
 
 
 def run_view(path: Path, index: int) -> RunView:
@@ -42,19 +44,21 @@ def run_view(path: Path, index: int) -> RunView:
 def _evaluation_view(run: RunDirectory, state: RunState, results: Results, index: int) -> RunView:
     figure = fid_against_n(results, f"fid-{index}")
     floor = floor_sentence(results)
+    grid = _grid(run, None if results.protocol.sampler is None else state.seed)
     return RunView(
         title=f"{results.provenance.checkpoint}: {results.protocol.task}{_guidance(results)}",
         settings=settings_line(results),
         status=state.status,
-        seed=results.provenance.seed,
-        cards=tuple(_card(results, name) for name in FIRST_SCORES if any(s.name == name for s in results.scores)),
+        cards=tuple(_card(results, name) for name in _names(results)),
         figures=() if figure is None else (figure,),
-        grid=_grid(run, state.seed),
+        grid=grid,
+        grid_sentence=_grid_sentence(results, len(grid)),
+        lists=lists(results),
         tables=(
             Table(
                 "Protocol",
                 "What defines the quantities above. Numbers compare only where all of this agrees.",
-                _facts(plain(results.protocol)),
+                _facts({name: value for name, value in plain(results.protocol).items() if value not in (None, {})}),
             ),
             *(
                 Table("Extractor", "How images became features.", _facts(dict(row)))
@@ -84,11 +88,23 @@ def _training_view(run: RunDirectory, state: RunState, index: int) -> RunView:
         title=f"{run.path.resolve().name}: training",
         settings=f"step {step:,} of {state.n:,} · batch {state.batch} · seed {state.seed}",
         status=state.status,
-        seed=state.seed,
         figures=tuple(figures),
         tables=(Table("Checkpoint", "What diffeval.json says of it.", _facts(facts)),) if facts else (),
         warnings=state.warnings,
     )
+
+
+def _names(results: Results) -> list[str]:
+    """Of the scores, in the order of the results, the first one first."""
+    return sorted(dict.fromkeys(score.name for score in results.scores), key=lambda name: name != FIRST_SCORE)
+
+
+def _grid_sentence(results: Results, count: int) -> str:
+    if results.protocol.sampler is None:
+        return (
+            f"The first {count} images in the order in which they count, which is drawn at random: nothing was chosen."
+        )
+    return f"Images 0 to {count - 1} of seed {results.provenance.seed}, in order: nothing was chosen."
 
 
 def _guidance(results: Results) -> str:
@@ -114,7 +130,7 @@ def _detail(score: Score) -> str:
     return " · ".join(parts)
 
 
-def _grid(run: RunDirectory, seed: int) -> tuple[Tile, ...]:
+def _grid(run: RunDirectory, seed: int | None) -> tuple[Tile, ...]:
     arrays = run.arrays("grid")
     if arrays is None:
         return ()
@@ -126,6 +142,8 @@ def _provenance(results: Results) -> tuple[tuple[str, str], ...]:
     facts = plain(results.provenance)
     facts["seconds"] = {stage: round(seconds, 1) for stage, seconds in facts["seconds"].items()}
     del facts["command"]
+    if results.protocol.sampler is None:
+        del facts["seed"]
     return _facts(facts)
 
 

@@ -17,11 +17,11 @@ LOSSLESS_UP_TO = 32
 SHOWN_SMALL, SHOWN_LARGE = 64, 128
 
 
-def tiles(images: npt.NDArray[np.uint8], labels: Sequence[int] | None, seed: int) -> tuple[Tile, ...]:
-    """Tiles of uint8 images [n, C, H, W], grey or RGB, in order."""
+def tiles(images: npt.NDArray[np.uint8], labels: Sequence[int] | None, seed: int | None) -> tuple[Tile, ...]:
+    """Tiles of uint8 images [n, C, H, W], grey or RGB, in order; without a seed where they were not sampled."""
+    begun = "image" if seed is None else f"seed {seed}, image"
     captions = [
-        f"seed {seed}, image {index}" + ("" if labels is None else f", class {labels[index]}")
-        for index in range(len(images))
+        f"{begun} {index}" + ("" if labels is None else f", class {labels[index]}") for index in range(len(images))
     ]
     return tuple(_tile(pixels, caption) for pixels, caption in zip(images, captions, strict=True))
 

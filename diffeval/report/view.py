@@ -46,17 +46,28 @@ class Table:
 
 
 @dataclass(frozen=True, slots=True)
+class Rows:
+    """A table with columns."""
+
+    title: str
+    sentence: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class RunView:
     """One run on the page."""
 
     title: str
     settings: str
     status: str
-    seed: int
+    grid_sentence: str = ""
     cards: tuple[Card, ...] = ()
     figures: tuple[Figure, ...] = ()
     grid: tuple[Tile, ...] = ()
     grid_columns: int = 8
+    lists: tuple[Rows, ...] = ()
     tables: tuple[Table, ...] = ()
     warnings: tuple[str, ...] = ()
     command: str = ""

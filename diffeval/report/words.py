@@ -23,7 +23,9 @@ def settings_line(results: Results) -> str:
         parts.append("ready-made images")
     else:
         guidance = "unconditional" if protocol.w is None else f"w={protocol.w:g}"
-        parts += [guidance, f"{protocol.sampler}, {protocol.steps} steps", f"seed {origin.seed}"]
+        declared = str(protocol.sampler_config.get("scheduler", protocol.sampler))
+        name = declared if protocol.sampler == "declared" else protocol.sampler
+        parts += [guidance, f"{name}, {protocol.steps} steps", f"seed {origin.seed}"]
     if protocol.extractor is not None:
         parts.append(f"extractor {protocol.extractor.split('/')[0]}")
     if protocol.reference is not None:
@@ -41,6 +43,11 @@ def floor_sentence(results: Results) -> str | None:
                 covers = "covers 0" if low <= 0 <= high else "excludes 0: the extractor favours the reference's images"
                 interval = f", 95% interval {interval_text((low, high))}, which {covers}"
             return f"floor: fid_debiased of {row['n']} held-out real images is {number(value)}{interval}"
+    reference = results.protocol.reference or ""
+    if any(score.name == "fid_debiased" for score in results.scores) and not reference.endswith("@train"):
+        whole = reference.removesuffix("@all")
+        hint = f"; with --ref {whole}@train a tenth of it is" if reference.endswith("@all") else ""
+        return f"floor: none, no real images are held out from {reference}{hint}"
     return None
 
 

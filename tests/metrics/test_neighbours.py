@@ -8,7 +8,7 @@ from scipy.spatial import cKDTree
 from scipy.spatial.distance import cdist
 
 from diffeval.metrics.metric import Array
-from diffeval.metrics.neighbours import Points, nearest, points, slices, squared_block, within_reach
+from diffeval.metrics.neighbours import ROUNDING, Points, nearest, points, slices, squared_block, within_reach
 
 
 def _random(seed: int) -> np.random.Generator:
@@ -138,3 +138,15 @@ def test_blocks_cover_everything_once() -> None:
     x = _points(np.array([[0.0, 0.0], [3.0, 4.0]]))
     assert squared_block(x, slice(None), x, slice(None)).tolist() == [[0.0, 25.0], [25.0, 0.0]]
     assert x.rows.dtype == torch.float32
+
+
+def test_rounding_stays_within_its_room() -> None:
+    """What nearest() counts on: 2 ROUNDING (|x|^2 + |y|^2), here with room to spare, in 2048 dimensions."""
+    random = _random(9)
+    scale = np.sqrt(5 / random.chisquare(5, (300, 1)))
+    features = np.maximum(scale * random.standard_normal((300, 2048)), 0).astype(np.float32)
+    cloud = _points(features)
+    gap = squared_block(cloud, slice(None), cloud, slice(None)).numpy() - cdist(features, features, "sqeuclidean")
+    norms = cloud.norms.numpy().astype(np.float64)
+    share = np.abs(gap) / (2 * ROUNDING * np.add.outer(norms, norms))
+    assert 0.001 < share.max() < 0.5

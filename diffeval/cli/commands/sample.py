@@ -39,6 +39,10 @@ def sample(
     with reporting(common) as reporter:
         if form not in FORMATS:
             raise DiffevalError(f"sample: unknown --format {form!r}; use one of {', '.join(FORMATS)}")
+        if output.out is not None and output.out.suffix in (".npz", ".png", ".zip"):
+            raise DiffevalError(
+                f"sample: --out {output.out} is the run's folder, which samples.npz or png/ will lie in; name a folder"
+            )
         from diffeval.describe import describe_sampling
         from diffeval.evaluate import sample as draw
         from diffeval.export import write_npz, write_png

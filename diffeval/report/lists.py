@@ -1,0 +1,49 @@
+"""Tables of a run that have columns: what the results hold by class, or by image."""
+
+from collections.abc import Mapping, Sequence
+
+from diffeval.report.view import Rows
+from diffeval.report.words import number
+from diffeval.runs.records import Param, Results
+
+# Name in the results, title, and what it says.
+SHOWN = (
+    (
+        "per_class",
+        "By class",
+        "A broken class hides in a mean. The worst stands first; p is the probability of so bad a reading if the "
+        "class were as good as the others, corrected for having looked at all of them (Holm).",
+    ),
+    (
+        "raises_fid",
+        "Images that raise FID most",
+        "Influence is what leaving the image out would take from plain FID, to first order. Look at these first.",
+    ),
+)
+# Rows that are shown at most.
+MOST = 20
+
+
+def lists(results: Results) -> tuple[Rows, ...]:
+    """Those that the results hold."""
+    return tuple(
+        _rows(title, sentence, results.tables[name][:MOST])
+        for name, title, sentence in SHOWN
+        if results.tables.get(name)
+    )
+
+
+def _rows(title: str, sentence: str, rows: Sequence[Mapping[str, Param]]) -> Rows:
+    columns = tuple(rows[0])
+    return Rows(
+        title,
+        sentence,
+        tuple(name.replace("_", " ") for name in columns),
+        tuple(tuple(_cell(row.get(name)) for name in columns) for row in rows),
+    )
+
+
+def _cell(value: Param) -> str:
+    if value is None:
+        return "–"
+    return number(value) if isinstance(value, float) else str(value)
