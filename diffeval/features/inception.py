@@ -29,7 +29,17 @@ PUBLISHED = Published(
     "6726825d",
 )
 # Dimensions of each layer that features can be read at.
-LAYERS = {"64": 64, "192": 192, "768": 768, "2048": 2048, "logits_unbiased": CLASSES, "logits": CLASSES}
+LAYERS = {
+    "64": 64,
+    "192": 192,
+    "768": 768,
+    "2048": 2048,
+    "logits_unbiased": CLASSES,
+    "logits": CLASSES,
+    "spatial": 17 * 17 * 7,
+}
+# What sFID reads, TensorFlow's mixed_6/conv: the 1x1 branch of this block (its first 7 channels, at every position).
+SPATIAL, SPATIAL_CHANNELS = "Mixed_6d", 7
 RESIZINGS = {
     "torch-fidelity": Resizing(
         "torch-fidelity", "TensorFlow 1's bilinear, no antialiasing, not rounded", tensorflow_bilinear
@@ -69,7 +79,10 @@ class FrechetInception(nn.Module):
         """Features, and the logits without bias (those that the Inception Score is published with)."""
         for stage, names in self.stages.items():
             for name in names:
-                x = self.get_submodule(name)(x)
+                block = self.get_submodule(name)
+                if self.layer == "spatial" and name == SPATIAL:
+                    return block.get_submodule("branch1x1")(x)[:, :SPATIAL_CHANNELS].flatten(1), None
+                x = block(x)
             if stage in (self.layer, "2048"):
                 break
         x = x.mean(dim=(2, 3)) if self.layer in self.stages else x.flatten(1)
@@ -147,7 +160,9 @@ def inception(request: ExtractorRequest) -> Extractor:
         id="/".join(part for part in parts if part),
         dim=LAYERS[layer],
         resize=resizing.recorded,
-        classes=tuple(f"output {number}" for number in range(CLASSES)) if LAYERS[layer] >= CLASSES else (),
+        classes=tuple(f"output {number}" for number in range(CLASSES))
+        if layer in ("2048", "logits_unbiased", "logits")
+        else (),
         run=run,
         layer=layer,
         normalisation=f"(x - {middle:g}) / {middle:g}",

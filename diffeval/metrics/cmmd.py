@@ -1,11 +1,12 @@
 """CMMD: the distance between the mean CLIP embeddings, in the disguise of a kernel distance."""
 
-from dataclasses import dataclass
+from dataclasses import replace
 from math import sqrt
 
 import numpy as np
 
-from diffeval.metrics.groups import mean_error
+from diffeval.metrics.kernel import Within
+from diffeval.metrics.kid import compare_kernels, spread_of, squared_distance
 from diffeval.metrics.metric import METRICS, Array, Estimate, FeatureSet, LackingError, Metric
 
 LEAST = 20
@@ -14,8 +15,6 @@ SIGMA, SCALE = 10.0, 1000.0
 # Extractors whose features it is defined on, and the one that its authors used.
 FAMILY, AUTHORS = "clip", "clip:ViT-L-14-336"
 QUANTILE = 1.959964
-# Rows of a block of the kernel, times its columns.
-BLOCK = 1 << 24
 
 
 def unit(features: Array) -> Array:
@@ -24,43 +23,20 @@ def unit(features: Array) -> Array:
     return rows
 
 
-def kernel(x: Array, y: Array) -> Array:
-    """exp(-|x - y|^2 / (2 SIGMA^2)) of rows of length 1, [n, m]."""
-    values: Array = np.exp((x @ y.T - 1) / SIGMA**2)
-    return values
+def gaussian_kernel_less_one(x: Array, y: Array) -> Array:
+    """exp(-|x - y|^2 / (2 SIGMA^2)) - 1 of rows of length 1, [n, m].
+
+    Less 1, which nearly all of the kernel is and no distance feels, so that the rest is not lost to rounding.
+    """
+    values: Array = x @ y.T
+    values -= 1.0
+    values /= SIGMA**2
+    return np.expm1(values, out=values)
 
 
-@dataclass(frozen=True, slots=True)
-class _Sums:
-    """Of a kernel between two sets: means of its rows and columns, and the mean square of what those leave over."""
-
-    rows: Array
-    columns: Array
-    pairs: float
-
-
-def _sums(x: Array, y: Array | None) -> _Sums:
-    """Between two sets, or within one (its diagonal left out)."""
-    other = x if y is None else y
-    step = max(1, BLOCK // len(other))
-    rows, columns, squares = np.empty(len(x)), np.zeros(len(other)), 0.0
-    for start in range(0, len(x), step):
-        block = kernel(x[start : start + step], other)
-        if y is None:
-            block[np.arange(len(block)), np.arange(start, start + len(block))] = 0.0
-        rows[start : start + step] = block.sum(axis=1)
-        columns += block.sum(axis=0)
-        # Less 1, which nearly all of the kernel is: the variance is not lost to rounding.
-        off = block - 1.0
-        if y is None:
-            off[np.arange(len(block)), np.arange(start, start + len(block))] = 0.0
-        squares += float((off**2).sum())
-    left, right = (len(x) - 1, len(x) - 1) if y is None else (len(other), len(x))
-    rows, columns = rows / left, columns / right
-    mean = float(rows.mean()) - 1.0
-    count = len(x) * left
-    spread = squares / count - mean**2 - float(rows.var()) - float(columns.var())
-    return _Sums(rows, columns, max(0.0, spread))
+def _of_all_pairs(kernel: Within) -> float:
+    """Mean over all pairs, those of an image with itself (which are 0) included, classes or not."""
+    return float(kernel.partners.mean() - kernel.offset.mean() / len(kernel.partners))
 
 
 def cmmd(generated: FeatureSet, reference: FeatureSet, independent: bool) -> tuple[Estimate, ...]:
@@ -81,17 +57,12 @@ def cmmd(generated: FeatureSet, reference: FeatureSet, independent: bool) -> tup
     """
     if generated.extractor.partition(":")[0] != FAMILY:
         raise LackingError(f"cmmd is defined on CLIP's features; use --extractor {AUTHORS}")
-    x, y = unit(generated.features), unit(reference.features)
-    within, real, across = _sums(x, None), reference.once("cmmd", lambda: _sums(y, None)), _sums(x, y)
-    n, m = len(x), len(y)
-    value = SCALE * float(within.rows.mean() + real.rows.mean() - 2 * across.rows.mean())
-    biased = SCALE * float(
-        ((n - 1) * within.rows.mean() + 1) / n + ((m - 1) * real.rows.mean() + 1) / m - 2 * across.rows.mean()
-    )
-    variance = (2 * mean_error(within.rows - across.rows, generated.labels)) ** 2 + 2 * within.pairs / n**2
-    if independent:
-        variance += (2 * mean_error(real.rows - across.columns, reference.labels)) ** 2
-        variance += 2 * real.pairs / m**2 + 4 * across.pairs / (n * m)
+    x = replace(generated, features=unit(generated.features), _kept={})
+    y = reference.once("unit length", lambda: replace(reference, features=unit(reference.features), _kept={}))
+    ours, theirs, both = compare_kernels(x, y, independent, gaussian_kernel_less_one)
+    value = SCALE * squared_distance(ours, theirs, both)
+    biased = SCALE * (_of_all_pairs(ours.kernel) + _of_all_pairs(theirs.kernel) - 2 * float(both.generated.mean()))
+    variance = spread_of((ours, theirs), both).variance
     error = SCALE * sqrt(variance)
     return (
         Estimate(

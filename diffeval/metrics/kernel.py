@@ -1,4 +1,4 @@
-"""The cubic polynomial kernel, and what one pass over it tells of a sample, in blocks of rows.
+"""The cubic polynomial kernel, and what one pass over it, or another, tells of a sample, in blocks of rows.
 
 Write phi(x) for the kernel's feature map, mu_c for the mean embedding of class c, and
 
@@ -8,7 +8,7 @@ for the kernel centred within classes. Shares of classes are fixed by design, so
 Images without labels are one class. The variances here are means of c^2 over pairs, without bias in finite samples.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +20,9 @@ from diffeval.metrics.metric import Array, FeatureSet
 BLOCK = 512
 # Images of a class from which on the variance over its own pairs can be told.
 LEAST_PAIRS = 4
+
+# Of all pairs of rows: [n, d], [m, d] -> [n, m].
+Kernel = Callable[[Array, Array], Array]
 
 
 def polynomial_kernel(one: Array, other: Array) -> Array:
@@ -100,7 +103,7 @@ class Within:
     offset: Array
 
 
-def within(side: Side) -> Within:
+def within(side: Side, kernel_of: Kernel = polynomial_kernel) -> Within:
     """One pass over the n x n kernel."""
     n, sizes, codes, starts = len(side), side.sizes, side.codes, side.starts
     own, own_squares, others = np.empty(n), np.empty(n), np.empty(n)
@@ -109,7 +112,7 @@ def within(side: Side) -> Within:
     for classes, rows in _runs(sizes):
         together = np.zeros((classes.stop - classes.start, len(sizes)))
         for block in row_blocks(rows):
-            kernel = polynomial_kernel(side.features[block], side.features)
+            kernel = kernel_of(side.features[block], side.features)
             at, mine = np.arange(len(kernel)), codes[block]
             kernel[at, np.arange(block.start, block.stop)] = 0.0
             sums = _by_class(kernel, starts)
@@ -171,13 +174,12 @@ class Across:
     variance: float = 0.0
 
 
-def across(generated: Side, reference: Side, *, both: bool) -> Across:
+def across(generated: Side, reference: Side, *, both: bool, kernel_of: Kernel = polynomial_kernel) -> Across:
     """One pass over the n x m kernel; ``both`` asks for what an error of the reference needs, too."""
     n, m = len(generated), len(reference)
     if not both:
         blocks = [
-            polynomial_kernel(generated.features[block], reference.features).mean(axis=1)
-            for block in row_blocks(slice(0, n))
+            kernel_of(generated.features[block], reference.features).mean(axis=1) for block in row_blocks(slice(0, n))
         ]
         return Across(np.concatenate(blocks))
     starts, codes = generated.starts, generated.codes
@@ -186,7 +188,7 @@ def across(generated: Side, reference: Side, *, both: bool) -> Across:
     for classes, rows in _runs(generated.sizes):
         together = np.zeros((classes.stop - classes.start, m))
         for block in row_blocks(rows):
-            kernel = polynomial_kernel(generated.features[block], reference.features)
+            kernel = kernel_of(generated.features[block], reference.features)
             sums = _by_class(kernel, reference.starts)
             by_row[block] = sums.sum(axis=1) / m
             together += np.add.reduceat(kernel, np.maximum(starts[classes] - block.start, 0), axis=0)

@@ -31,7 +31,7 @@ from math import sqrt
 import numpy as np
 
 from diffeval.metrics.groups import mean_error
-from diffeval.metrics.kernel import Across, Side, Within, across, side_of, within
+from diffeval.metrics.kernel import Across, Kernel, Side, Within, across, polynomial_kernel, side_of, within
 from diffeval.metrics.metric import METRICS, Array, Estimate, FeatureSet, Metric
 from diffeval.metrics.permutation import PERMUTATIONS, Pool, exchange, make_pool
 
@@ -63,7 +63,7 @@ class Spread:
 
 
 @dataclass(frozen=True, slots=True)
-class _Part:
+class Part:
     """One side.
 
     Attributes:
@@ -77,15 +77,24 @@ class _Part:
     slopes: Array | None
 
 
-def _parts(generated: FeatureSet, reference: FeatureSet, independent: bool) -> tuple[_Part, _Part, Across]:
+def compare_kernels(
+    generated: FeatureSet, reference: FeatureSet, independent: bool, kernel_of: Kernel = polynomial_kernel
+) -> tuple[Part, Part, Across]:
+    """Both sides and what lies between them; the reference's own kernel is computed once."""
     ours, theirs = side_of(generated), side_of(reference)
-    one, other = within(ours), reference.once("kid within", lambda: within(theirs))
-    both = across(ours, theirs, both=independent)
+    one = within(ours, kernel_of)
+    other = reference.once(f"within {kernel_of.__name__}", lambda: within(theirs, kernel_of))
+    both = across(ours, theirs, both=independent, kernel_of=kernel_of)
     slopes = None if both.reference is None else other.slopes - both.reference
-    return _Part(ours, one, one.slopes - both.generated), _Part(theirs, other, slopes), both
+    return Part(ours, one, one.slopes - both.generated), Part(theirs, other, slopes), both
 
 
-def _spread(parts: tuple[_Part, _Part], both: Across) -> Spread:
+def squared_distance(ours: Part, theirs: Part, both: Across) -> float:
+    """Of the mean embeddings, without bias."""
+    return float(ours.kernel.partners.mean() + theirs.kernel.partners.mean() - 2 * both.generated.mean())
+
+
+def spread_of(parts: tuple[Part, Part], both: Across) -> Spread:
     """Variance by origin. What single images are read to contribute holds the pairs twice, which is taken away."""
     raw, twice, second = 0.0, 0.0, both.variance
     for part in parts:
@@ -96,7 +105,7 @@ def _spread(parts: tuple[_Part, _Part], both: Across) -> Spread:
     return Spread(max(raw - twice, 0.0), second, raw)
 
 
-def _direction(parts: tuple[_Part, _Part], pool: Pool) -> tuple[Array, Array]:
+def _direction(parts: tuple[Part, Part], pool: Pool) -> tuple[Array, Array]:
     """S(v + e) as a weighted sum of the pool's embeddings: its weights, and ``Within.offset`` of the images, [N]."""
     weights, offset = np.zeros(len(pool.codes)), np.zeros(len(pool.codes))
     for part, mine, sign in zip(parts, (pool.generated, ~pool.generated), (1.0, -1.0), strict=True):
@@ -150,12 +159,12 @@ def kid(generated: FeatureSet, reference: FeatureSet, independent: bool) -> tupl
     fewest = min(len(generated), len(reference))
     if fewest < 2:
         raise ValueError(f"the kernel distance needs 2 images of each side, got {len(generated)} and {len(reference)}")
-    ours, theirs, both = _parts(generated, reference, independent)
-    value = float(ours.kernel.partners.mean() + theirs.kernel.partners.mean() - 2 * both.generated.mean())
+    ours, theirs, both = compare_kernels(generated, reference, independent)
+    value = squared_distance(ours, theirs, both)
     pool = make_pool(generated, reference)
     weights, offset = _direction((ours, theirs), pool)
     exchanged = exchange(pool, weights)
-    spread = _spread((ours, theirs), both)
+    spread = spread_of((ours, theirs), both)
     std_error, ci95 = None, None
     if len(generated) >= LEAST_ERROR and (len(reference) >= LEAST_ERROR or not independent):
         turned = max(float(weights @ (exchanged.product + offset * weights)), 0.0)

@@ -100,8 +100,8 @@ def vendi(generated: FeatureSet, reference: FeatureSet, independent: bool) -> tu
     whole = _estimate("vendi", found, real, n, {**params, "n_used": n})
     try:
         ours, theirs, count = _within(generated, reference, width)
-    except LackingError:
-        return (whole,)
+    except LackingError as error:
+        return whole, Estimate("vendi_within_class", None, higher_is_better=True, params={"error": str(error)})
     return whole, _estimate("vendi_within_class", ours, theirs, count, {**params, "n_per_class": count})
 
 

@@ -33,10 +33,10 @@ def layout(x: str, y: str, *, log_x: bool = False, log_y: bool = False) -> dict[
 
 
 def fid_against_n(results: Results, identifier: str) -> Figure | None:
-    """Plain and debiased FID against the number of images, with bands; None without both."""
+    """Plain and debiased FID against the number of images, with bands; None without two counts of both."""
     plain = [score for score in results.scores if score.name == "fid" and score.value is not None]
     debiased = [score for score in results.scores if score.name == "fid_debiased" and score.value is not None]
-    if not plain or not debiased:
+    if not plain or len(debiased) < 2:
         return None
     traces = [
         *_band(debiased, [score.ci95 or (0.0, 0.0) for score in debiased], BLUE),

@@ -38,11 +38,27 @@ def _furthest(found: np.ndarray, expected: np.ndarray) -> float:
 
 def test_every_layer_agrees_with_torch_fidelity(draw: Draw, inception_weights: Path) -> None:
     images = draw(4)
-    expected = _theirs(inception_weights, list(LAYERS), images)
-    for layer, features in zip(LAYERS, expected, strict=True):
+    layers = [layer for layer in LAYERS if layer != "spatial"]
+    expected = _theirs(inception_weights, layers, images)
+    for layer, features in zip(layers, expected, strict=True):
         found = _ours(inception_weights, layer).run(images).features
         assert found.shape == (4, LAYERS[layer])
         assert _furthest(found, features.numpy()) < 2e-6, layer
+
+
+@torch.inference_mode()
+def test_the_spatial_layer_is_the_first_channels_of_mixed_6d(draw: Draw, inception_weights: Path) -> None:
+    """TensorFlow's mixed_6 is torch's Mixed_6d, and its ``conv`` the 1x1 branch behind normalisation and ReLU."""
+    seen = []
+    with torch.random.fork_rng():
+        network = FeatureExtractorInceptionV3("x", ["768"], feature_extractor_weights_path=str(inception_weights))
+    network.Mixed_6d.branch1x1.register_forward_hook(lambda module, given, made: seen.append(made))
+    images = draw(3)
+    network(torch.from_numpy(images))
+    assert seen[0].shape == (3, 192, 17, 17)
+    found = _ours(inception_weights, "spatial").run(images)
+    assert found.logits is None
+    assert _furthest(found.features, seen[0][:, :7].flatten(1).numpy()) < 2e-6
 
 
 def test_fid_of_500_images_agrees_with_torch_fidelity(draw: Draw, inception_weights: Path) -> None:
