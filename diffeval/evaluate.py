@@ -255,7 +255,9 @@ def _generated(job: Job, harvest: Harvest, extractor: Extractor) -> FeatureSet:
     held = {name: harvest.features.gather(name, n).astype(np.float64) for name in harvest.features.names}
     labels = job.plan.generator.labels(range(n))
     classes = () if labels is None else job.checkpoint.classes
-    return FeatureSet(held["features"], labels, held.get("logits"), classes, extractor.classes, extractor.name)
+    return FeatureSet(
+        held["features"], labels, held.get("logits"), classes, extractor.classes, extractor.name, held["appearance"]
+    )
 
 
 def _score_and_save(

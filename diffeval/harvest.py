@@ -8,6 +8,7 @@ import torch
 
 from diffeval.diffusion.batching import is_out_of_memory, split_batches
 from diffeval.errors import DiffevalError, StoppedError
+from diffeval.features.appearance import appearance
 from diffeval.features.extractor import Extractor
 from diffeval.plan import ImageMaker
 from diffeval.progress import Reporter
@@ -45,7 +46,7 @@ def open_harvest(run: RunDirectory, chunk: int, extractor: Extractor | None, *, 
     images = ChunkStore(run.path / "images", chunk, ("images",)) if keep_images else None
     if extractor is None:
         return Harvest(images, None)
-    names = ("features", "logits") if extractor.classes else ("features",)
+    names = ("features", "appearance", *(("logits",) if extractor.classes else ()))
     folder = run.path / "features" / extractor.id.replace("/", "-")
     return Harvest(images, ChunkStore(folder, chunk, names))
 
@@ -110,8 +111,8 @@ def _fill_chunk(
             arrays = {"images": images, "labels": labels}
             parts[str(harvest.images.folder)].append({k: v for k, v in arrays.items() if v is not None})
         if harvest.features is not None and extracted is not None:
-            arrays = {"features": extracted.features, "logits": extracted.logits}  # type: ignore[dict-item]
-            parts[str(harvest.features.folder)].append({k: v for k, v in arrays.items() if v is not None})
+            made = {"features": extracted.features, "logits": extracted.logits, "appearance": appearance(images)}
+            parts[str(harvest.features.folder)].append({k: v for k, v in made.items() if v is not None})
         _extend_grid(run, indices, images, generator)
         reporter.advance(min(indices.stop, wanted.stop) - position)
         position = indices.stop

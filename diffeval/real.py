@@ -57,7 +57,13 @@ def _features(source: ImageSource, extractor: Extractor, reporter: Reporter) -> 
     found = extract_source(source, extractor, reporter)
     logits = None if found.logits is None else found.logits.astype(np.float64)
     return FeatureSet(
-        found.features.astype(np.float64), source.labels, logits, source.classes, extractor.classes, extractor.name
+        found.features.astype(np.float64),
+        source.labels,
+        logits,
+        source.classes,
+        extractor.classes,
+        extractor.name,
+        None if found.appearance is None else found.appearance.astype(np.float64),
     )
 
 

@@ -11,6 +11,7 @@ import torch
 from diffeval.data.pixels import Shape
 from diffeval.data.source import Images, ImageSource
 from diffeval.errors import DiffevalError
+from diffeval.features.appearance import appearance
 from diffeval.progress import Reporter, SilentReporter
 from diffeval.registry import Registry
 
@@ -24,10 +25,12 @@ class Extracted:
     Attributes:
         features: float32 [n, d].
         logits: float32 [n, K] of its classifier, or None without one.
+        appearance: of the images themselves, see ``features.appearance``; None where nobody asked.
     """
 
     features: Features
     logits: Features | None
+    appearance: Features | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,15 +131,17 @@ def refuse(
 def extract_all(
     extractor: Extractor, source: ImageSource, batch: int = 128, reporter: Reporter | None = None
 ) -> Extracted:
-    """Features and logits of a whole source, in order; a reporter hears how far it is."""
+    """Features, logits and appearance of a whole source, in order; a reporter hears how far it is."""
     reporter = reporter or SilentReporter()
     reporter.stage(f"features of {source.spec}", len(source), "images")
-    parts = []
+    parts, looks = [], []
     for images in source.batches(batch):
         parts.append(extractor.run(images))
+        looks.append(appearance(images))
         reporter.advance(len(images))
     logits = [part.logits for part in parts if part.logits is not None]
     return Extracted(
         np.concatenate([part.features for part in parts]),
         np.concatenate(logits) if logits else None,
+        np.concatenate(looks),
     )

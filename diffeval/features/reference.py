@@ -17,10 +17,10 @@ def extract_source(source: ImageSource, extractor: Extractor, reporter: Reporter
     key = hashlib.sha256(f"{source.content_hash()} {extractor.id}".encode()).hexdigest()[:32]
     path = cache_folder() / "features" / f"{key}.npz"
     cached = read_arrays(path) or {}
-    names = ("features", "logits") if extractor.classes else ("features",)
+    names = ("features", "appearance", *(("logits",) if extractor.classes else ()))
     if all(name in cached and len(cached[name]) == len(source) for name in names):
         held = {name: cached[name].astype(np.float32, copy=False) for name in names}
-        return Extracted(held["features"], held.get("logits"))
+        return Extracted(held["features"], held.get("logits"), held["appearance"])
     reporter.note(f"reference {source.spec}: extracting {len(source)} images")
     found = extract_all(extractor, source, reporter=reporter)
     try:

@@ -33,6 +33,7 @@ class FeatureSet:
         classes: names that the labels stand for; empty where they are not known.
         logit_classes: names that the logits stand for; empty where they are not known.
         extractor: name of what made the features; empty where it is not known.
+        appearance: float64 [n, 2 + 2 C], see ``features.appearance``; None where the pixels are not known.
     """
 
     features: Array
@@ -41,6 +42,7 @@ class FeatureSet:
     classes: tuple[str, ...] = ()
     logit_classes: tuple[str, ...] = ()
     extractor: str = ""
+    appearance: Array | None = None
     _kept: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     def once(self, name: str, make: Callable[[], Made]) -> Made:
@@ -69,6 +71,7 @@ class FeatureSet:
             features=self.features[rows],
             labels=None if self.labels is None else self.labels[rows],
             logits=None if self.logits is None else self.logits[rows],
+            appearance=None if self.appearance is None else self.appearance[rows],
             _kept={},
         )
 
