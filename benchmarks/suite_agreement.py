@@ -1,0 +1,225 @@
+"""Every score against its peers on the same features and logits, or against its closed form where it has none.
+
+    pip install -e '.[bench]' && python benchmarks/suite_agreement.py
+
+Seeded features of 64 and 2048 dimensions, 2,500 images of each side, no labels but where a score needs them. Each row
+says what the score was held against, both numbers, and by how much they differ: relative to the value, or, where only
+the truth behind a sample is known, in standard errors. The script fails where a difference exceeds its tolerance.
+ADM's evaluator runs on TensorFlow 1 alone, and its formula is written out here. A test fails where a score is missing.
+"""
+
+import argparse
+import contextlib
+import io
+import warnings
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import torch
+from record import save
+from scipy.special import softmax
+from sklearn.metrics import accuracy_score
+from sklearn.metrics.pairwise import rbf_kernel
+
+from diffeval.metrics.manifold import NEIGHBOURS, make_cloud, read
+from diffeval.metrics.metric import METRICS, Array, Estimate, FeatureSet
+from diffeval.metrics.vendi import bandwidth, diversity
+
+N = 2500
+LIBRARIES = ("numpy", "scipy", "torch", "torch-fidelity", "prdc", "torchmetrics", "scikit-learn")
+NAMES = ("ant", "bee", "cow", "doe", "eel")
+Row = dict[str, object]
+
+
+def sides(d: int) -> tuple[Array, Array]:
+    """Rectified, heavy-tailed, correlated features; the generated ones are a little off."""
+    random = np.random.Generator(np.random.Philox(d))
+    mixing = random.standard_normal((d, d)) / np.sqrt(np.arange(1, d + 1))[:, None]
+    one, other = (np.maximum(random.standard_t(8, (N, d)) @ mixing + shift, 0.0) for shift in (0.1, 0.0))
+    return one, other
+
+
+def of(score: str, generated: FeatureSet, reference: FeatureSet, independent: bool = True) -> Estimate:
+    """One estimate of the metric that makes it."""
+    maker = next(name for name in METRICS if score in METRICS[name].scores)
+    return next(one for one in METRICS[maker].compute(generated, reference, independent) if one.name == score)
+
+
+def row(score: str, against: str, d: int | None, ours: float, theirs: float, tolerance: float) -> Row:
+    """A line of the table, relative to the value."""
+    gap = abs(ours - theirs) / abs(theirs)
+    assert gap <= tolerance, f"{score} differs from {against} by {gap:.2g} at d={d}"
+    return {
+        "score": score,
+        "held against": against,
+        "d": d,
+        "ours": ours,
+        "theirs": theirs,
+        "difference": gap,
+        "tolerance": tolerance,
+        "in units of": "the value",
+    }
+
+
+def frechet(d: int, x: Array, y: Array) -> Iterator[Row]:
+    from torch_fidelity.metric_fid import fid_statistics_to_metric
+    from torchmetrics.image.fid import _compute_fid
+
+    statistics = [{"mu": side.mean(axis=0), "sigma": np.cov(side, rowvar=False)} for side in (x, y)]
+    ours = of("fid", FeatureSet(x), FeatureSet(y)).value or 0.0
+    theirs = fid_statistics_to_metric(*statistics, verbose=False)["frechet_inception_distance"]
+    yield row("fid", "torch-fidelity", d, ours, theirs, 1e-6)
+    tensors = [torch.from_numpy(part[name]) for part in statistics for name in ("mu", "sigma")]
+    # It takes real parts of the eigenvalues of a product, which are right to the root of the rounding.
+    yield row("fid", "torchmetrics", d, ours, float(_compute_fid(*tensors)), 1e-5)
+
+
+def frechet_debiased() -> Row:
+    """Gaussian laws N(0, 1) and N(1/2, 4/3 1) in 8 dimensions: 8 (1/4 + 1 + 4/3 - 2 (4/3)^1/2)."""
+    random = np.random.Generator(np.random.Philox(5))
+    truth = 8 * (0.25 + 1 + 4 / 3 - 2 * (4 / 3) ** 0.5)
+    x, y = 0.5 + (4 / 3) ** 0.5 * random.standard_normal((20000, 8)), random.standard_normal((20000, 8))
+    return in_errors(
+        "fid_debiased", "the distance of the populations", of("fid_debiased", *map(FeatureSet, (x, y))), truth
+    )
+
+
+def in_errors(score: str, against: str, found: Estimate, truth: float) -> Row:
+    """A line of the table, in standard errors."""
+    assert found.value is not None
+    assert found.std_error
+    gap = abs(found.value - truth) / found.std_error
+    assert gap < 3, f"{score} is {gap:.2g} standard errors off"
+    return {
+        "score": score,
+        "held against": f"no peer has it: {against}",
+        "ours": found.value,
+        "theirs": truth,
+        "difference": gap,
+        "tolerance": 3.0,
+        "in units of": "the standard error",
+    }
+
+
+def kernel_distance(d: int, x: Array, y: Array) -> Iterator[Row]:
+    from torch_fidelity.metric_kid import kid_features_to_metric
+    from torchmetrics.image.kid import poly_mmd
+
+    ours = of("kid", FeatureSet(x), FeatureSet(y)).value or 0.0
+    tensors = torch.from_numpy(x), torch.from_numpy(y)
+    theirs = kid_features_to_metric(*tensors, kid_subsets=1, kid_subset_size=N, verbose=False)
+    yield row("kid", "torch-fidelity (one subset of all)", d, ours, theirs["kernel_inception_distance_mean"], 1e-9)
+    yield row("kid", "torchmetrics (one subset of all)", d, ours, float(poly_mmd(*tensors)), 1e-9)
+
+
+def neighbourhoods(d: int, x: Array, y: Array) -> Iterator[Row]:
+    from prdc import compute_prdc
+    from torch_fidelity.metric_prc import prc_features_to_metric
+
+    centre = y.mean(axis=0)
+    ours = read(make_cloud(x, centre), make_cloud(y, centre)).values
+    for name, k in NEIGHBOURS.items():
+        with contextlib.redirect_stdout(io.StringIO()):
+            theirs = compute_prdc(y, x, k)
+        yield row(name, f"prdc (k={k})", d, ours[name], float(theirs[name]), 1e-12)
+    fidelity = prc_features_to_metric(torch.from_numpy(x), torch.from_numpy(y), prc_neighborhood=3, verbose=False)
+    for name in ("precision", "recall"):
+        # A mean in float32.
+        yield row(name, "torch-fidelity (k=3)", d, ours[name], float(fidelity[name]), 1e-6)
+
+
+def inception_scores() -> Iterator[Row]:
+    from torch_fidelity.metric_isc import isc_features_to_metric
+    from torchmetrics.image.inception import InceptionScore
+
+    random = np.random.Generator(np.random.Philox(6))
+    logits = 2.5 * random.standard_normal((10000, 100)) + 4 * np.eye(100)[random.integers(0, 100, 10000)]
+    found = of("inception_score", FeatureSet(logits[:, :1], None, logits), FeatureSet(np.zeros((0, 1))))
+    theirs = isc_features_to_metric(torch.from_numpy(logits), splits=10, shuffle=False)["inception_score_mean"]
+    yield row(
+        "inception_score", "torch-fidelity (10 splits)", None, float(str(found.params["ten_splits"])), theirs, 1e-9
+    )
+    p, scores = softmax(logits, axis=1), []
+    for start in range(0, len(p), 5000):
+        part = p[start : start + 5000]
+        kl = part * (np.log(part) - np.log(part.mean(axis=0)))
+        scores.append(np.exp(kl.sum(axis=1).mean()))
+    yield row(
+        "inception_score", "ADM's formula (splits of 5000)", None, found.value or 0.0, float(np.mean(scores)), 1e-9
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        peer = InceptionScore(feature=torch.nn.Identity(), splits=1)
+    few = logits[:N]
+    peer.update(torch.from_numpy(few))
+    one = of("inception_score", FeatureSet(few[:, :1], None, few), FeatureSet(np.zeros((0, 1)))).value or 0.0
+    yield row("inception_score", "torchmetrics (1 split)", None, one, float(peer.compute()[0]), 1e-6)
+
+
+def class_accuracies() -> Iterator[Row]:
+    from torchmetrics.classification import MulticlassAccuracy
+
+    random = np.random.Generator(np.random.Philox(7))
+    labels = np.arange(N) % len(NAMES)
+    logits = np.eye(len(NAMES))[labels] + 0.7 * random.standard_normal((N, len(NAMES)))
+    images = FeatureSet(logits[:, :1], labels, logits, NAMES, NAMES)
+    ours = of("class_accuracy", images, images).value or 0.0
+    peer = MulticlassAccuracy(len(NAMES), average="micro")
+    theirs = float(peer(torch.from_numpy(logits), torch.from_numpy(labels)))
+    yield row("class_accuracy", "torchmetrics", None, ours, theirs, 1e-6)
+    yield row(
+        "class_accuracy", "scikit-learn", None, ours, float(accuracy_score(labels, logits.argmax(axis=1))), 1e-12
+    )
+
+
+def by_eigenvalues(features: Array, width: float) -> float:
+    """Exp of the Renyi entropy of order 2 of the eigenvalues of K / n."""
+    eigenvalues = np.linalg.eigvalsh(rbf_kernel(features, gamma=1 / (2 * width**2)) / len(features))
+    return float(np.exp(-np.log((eigenvalues**2).sum())))
+
+
+def diversities(d: int, x: Array, y: Array) -> Iterator[Row]:
+    labels = np.arange(N) % len(NAMES)
+    images, real = (FeatureSet(side, labels, None, NAMES) for side in (x, y))
+    width = bandwidth(real)
+    against = "no peer has it: eigenvalues of scikit-learn's kernel"
+    yield row("vendi", against, d, of("vendi", images, real).value or 0.0, by_eigenvalues(x, width), 1e-5)
+    theirs = float(np.mean([by_eigenvalues(x[labels == label], width) for label in range(len(NAMES))]))
+    yield row("vendi_within_class", against, d, of("vendi_within_class", images, real).value or 0.0, theirs, 1e-5)
+    groups = 1000 * np.eye(d)[np.arange(N) % 50]
+    yield row("vendi", "no peer has it: 50 groups of equals", d, diversity(groups, 1.0).value, 50.0, 1e-9)
+
+
+def clip_distance(d: int, x: Array, y: Array) -> Iterator[Row]:
+    found = of("cmmd", *(FeatureSet(side, extractor="clip:ViT-L-14-336") for side in (x, y)))
+    units = [side / np.linalg.norm(side, axis=1, keepdims=True) for side in (x, y)]
+    inner, outer, across = (rbf_kernel(a, b, gamma=1 / 200) for a, b in ((units[0],) * 2, (units[1],) * 2, units))
+    biased = 1000 * float(inner.mean() + outer.mean() - 2 * across.mean())
+    stated = float(str(found.params["v_statistic"]))
+    yield row("cmmd", "its authors' formula by scikit-learn's kernel (V)", d, stated, biased, 1e-7)
+    means = [(kernel.sum() - N) / (N * (N - 1)) for kernel in (inner, outer)]
+    unbiased = 1000 * float(sum(means) - 2 * across.mean())
+    yield row("cmmd", "the same without an image's pair with itself (U)", d, found.value or 0.0, unbiased, 1e-7)
+
+
+FAMILIES: tuple[Callable[[int, Array, Array], Iterator[Row]], ...] = (
+    frechet,
+    kernel_distance,
+    neighbourhoods,
+    diversities,
+    clip_distance,
+)
+
+
+def main() -> None:
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
+    rows = [frechet_debiased(), *inception_scores(), *class_accuracies()]
+    for d in (64, 2048):
+        pair = sides(d)
+        rows += [line for family in FAMILIES for line in family(d, *pair)]
+    order = [score for name in METRICS for score in METRICS[name].scores]
+    save("suite_agreement", sorted(rows, key=lambda line: order.index(str(line["score"]))), LIBRARIES)
+
+
+if __name__ == "__main__":
+    main()
