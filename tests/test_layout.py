@@ -37,7 +37,7 @@ ROWS = (
         "suite",
         "export",
     ),
-    ("evaluate", "describe", "compare", "refs"),
+    ("evaluate", "describe", "compare", "refs", "sweeps"),
     ("report", "doctor"),
     ("cli", "__main__"),
 )

@@ -1,0 +1,1 @@
+"""Sweeps over guidance scales and sampling settings, and what follows from them."""
