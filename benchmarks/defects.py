@@ -21,6 +21,7 @@ from scipy.ndimage import gaussian_filter
 
 from diffeval.data.pixels import InMemory
 from diffeval.data.source import ImageSource, open_source
+from diffeval.features.appearance import appearance
 from diffeval.features.extractor import Extractor, ExtractorRequest
 from diffeval.features.opening import open_extractor
 from diffeval.metrics.metric import METRICS, FeatureSet
@@ -33,6 +34,8 @@ Labels = npt.NDArray[np.int64]
 Defect = Callable[[np.random.Generator, Images, Labels], Images]
 # Not metrics of everything: CMMD is defined on CLIP's features only.
 LEFT_OUT = {"cmmd"}
+# Shown as means over the draws.
+COUNTED = ("classes named", "the 3 named")
 
 
 def none(random: np.random.Generator, images: Images, labels: Labels) -> Images:
@@ -108,13 +111,17 @@ DEFECTS: Mapping[str, Defect] = {
 }
 
 
-def measured(extractor: Extractor, images: Images, labels: Labels, reference: FeatureSet) -> Mapping[str, float]:
+def measured(
+    extractor: Extractor, images: Images, labels: Labels, reference: FeatureSet, held_out: FeatureSet
+) -> Mapping[str, float]:
     found = features(extractor, images, labels, reference.classes)
     values: dict[str, float] = {}
     for name in METRICS:
         if name not in LEFT_OUT:
             values |= {one.name: float(one.value or 0.0) for one in METRICS[name].compute(found, reference, True)}
-    values["classes named"] = sum(reading.p < LEVEL for reading in read_classes(found, reference, True))
+    readings = read_classes(found, reference, held_out, True)
+    values["classes named"] = sum(reading.p < LEVEL for reading in readings)
+    values["the 3 named"] = any(reading.p < LEVEL and reading.name == "3" for reading in readings)
     return values
 
 
@@ -122,7 +129,8 @@ def features(extractor: Extractor, images: Images, labels: Labels, classes: tupl
     parts = [extractor.run(images[start : start + 500]) for start in range(0, len(images), 500)]
     logits = np.concatenate([part.logits for part in parts if part.logits is not None]).astype(np.float64)
     values = np.concatenate([part.features for part in parts]).astype(np.float64)
-    return FeatureSet(values, labels, logits, classes, extractor.classes, extractor.name)
+    looks = appearance(images).astype(np.float64)
+    return FeatureSet(values, labels, logits, classes, extractor.classes, extractor.name, looks)
 
 
 def halves(source: ImageSource) -> tuple[ImageSource, npt.NDArray[np.int64]]:
@@ -147,7 +155,7 @@ def main() -> None:
     print(extractor.notes[0])
     reference = features(extractor, half.images, half.labels, half.classes)
     directions = {score: METRICS[name].higher_is_better for name in METRICS for score in METRICS[name].scores}
-    directions["classes named"] = False
+    directions |= dict.fromkeys(COUNTED, False)
 
     def draws(make: Defect, key: int) -> list[Mapping[str, float]]:
         found = []
@@ -158,7 +166,10 @@ def main() -> None:
             )
             rows = random.permutation(rows)
             labels = source.labels[rows]  # type: ignore[index]
-            found.append(measured(extractor, make(random, source.images[rows], labels), labels, reference))
+            rest = np.setdiff1d(others, rows)
+            held_out = features(extractor, source.images[rest], source.labels[rest], half.classes)  # type: ignore[index]
+            images = make(random, source.images[rows], labels)
+            found.append(measured(extractor, images, labels, reference, held_out))
         return found
 
     started = time.monotonic()
@@ -172,7 +183,7 @@ def main() -> None:
         found = draws(make, key)
         for score, row in rows.items():
             mean = float(np.mean([one[score] for one in found]))
-            if score == "classes named":
+            if score in COUNTED:
                 row[name] = mean
                 continue
             shift = mean - float(str(row["healthy"]))

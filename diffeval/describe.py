@@ -8,11 +8,11 @@ import numpy as np
 from diffeval.data.source import ImageSource, OpenOptions
 from diffeval.diffusion.batching import device_name
 from diffeval.diffusion.sampling import Generator
-from diffeval.evaluate import Prepared, available, prepare
 from diffeval.features.extractor import UNFITTED
 from diffeval.measured import Extracting, Measured, Real, open_measured
 from diffeval.plan import SamplingPlan, Settings, plan_images, protocol_of
 from diffeval.precision import make_target
+from diffeval.prepared import Prepared, available, prepare
 from diffeval.progress import SilentReporter
 from diffeval.runs.directory import RunDirectory, default_name
 from diffeval.runs.files import require_writable_above

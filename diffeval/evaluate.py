@@ -2,7 +2,7 @@
 
 import dataclasses
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from diffeval.data.source import OpenOptions
-from diffeval.features.extractor import UNFITTED, Extractor
+from diffeval.features.extractor import Extractor
 from diffeval.harvest import Harvest, open_harvest, reap, timed
 from diffeval.job import (
     Job,
@@ -26,25 +26,20 @@ from diffeval.job import (
 from diffeval.measured import (
     Extracting,
     Measured,
-    Real,
     open_measured,
-    open_reference,
-    plan_extractor,
-    settle,
 )
 from diffeval.metrics.metric import METRICS, FeatureSet
 from diffeval.per_class import read_classes, worst_sentence
 from diffeval.plan import ImageMaker, SamplingPlan, Settings, plan_images, protocol_of
-from diffeval.precision import make_target, next_count
+from diffeval.precision import Target, make_target, next_count
+from diffeval.prepared import Prepared, available, prepare, usual_n
 from diffeval.progress import Reporter, SilentReporter
-from diffeval.ready import ReadyImages, Shown
+from diffeval.ready import Shown
 from diffeval.real import RealImages, real_images
 from diffeval.runs.directory import RunDirectory
 from diffeval.runs.records import Keep, Param, Results
 from diffeval.scoring import Choices, Scoring, first_estimate, log_counts, score_counts
-from diffeval.suite import choose
-
-USUAL_N = 5000
+from diffeval.suite import Suite, choose
 
 
 def evaluate(
@@ -91,127 +86,88 @@ def evaluate(
         StoppedError: when the reporter asked to stop; the same call continues.
     """
     reporter = reporter or SilentReporter()
-    suite = choose(metrics)
     measured = open_measured(checkpoint, opening=opening)
     settings = settings or Settings(n=usual_n(measured))
-    n, target = settings.n, make_target(precision, max_n, settings.n)
-
-    def counts(n: int, dim: int) -> tuple[int, ...]:
-        """Until the precision is reached, only the counts that were reached can be logged."""
-        return log_counts(n, at, dim, suite, bounded=target is None, most=available(measured))
-
-    enough = None if target is not None else lambda dim: counts(n, dim)
+    wanted = Wanted(choose(metrics), at, make_target(precision, max_n, settings.n), out, keep, fresh, task)
+    n = settings.n
+    enough = None if wanted.target is not None else lambda dim: wanted.counts(n, dim, available(measured))
     known = prepare(measured, settings, ref, extracting, opening, reporter, enough)
-    plan, used, reference = known.plan, known.extractor, known.reference
-    if target is not None:
-        least = min(METRICS[suite.metrics[0]].needs(used.dim), target.max_n)
-        settings = dataclasses.replace(settings, n=max(settings.n, least))
+    return evaluate_prepared(measured, settings, known, wanted, reporter)
 
-    counts(settings.n, used.dim)
-    protocol = protocol_of(task, plan.generator, extractor=used, reference=reference)
-    job = open_job(measured, settings, plan, protocol, out, fresh, reporter)
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is computed, and where it goes; see ``evaluate``.
+
+    Attributes:
+        suite: the metrics.
+        at: counts to log, None for the usual ones.
+        target: the precision to reach, or None.
+        out: the run directory, None for the usual one.
+        keep: what stays on disk.
+        fresh: start anew.
+        task: recorded with the run.
+    """
+
+    suite: Suite
+    at: Sequence[int] | None = None
+    target: Target | None = None
+    out: Path | None = None
+    keep: Keep = "features"
+    fresh: bool = False
+    task: str = "eval"
+
+    def counts(self, n: int, dim: int, most: int | None) -> tuple[int, ...]:
+        """Until the precision is reached, only the counts that were reached can be logged."""
+        return log_counts(n, self.at, dim, self.suite, bounded=self.target is None, most=most)
+
+
+def evaluate_prepared(
+    measured: Measured,
+    settings: Settings,
+    known: Prepared,
+    wanted: Wanted,
+    reporter: Reporter,
+    real: RealImages | None = None,
+) -> Results:
+    """One run of what ``prepare`` has opened; runs that share their real images can share their features, too.
+
+    Raises:
+        DiffevalError: for whatever the user can mend.
+        StoppedError: when the reporter asked to stop; the same call continues.
+    """
+    used, target = known.extractor, wanted.target
+    if target is not None:
+        least = min(METRICS[wanted.suite.metrics[0]].needs(used.dim), target.max_n)
+        settings = dataclasses.replace(settings, n=max(settings.n, least))
+    most = available(measured)
+    wanted.counts(settings.n, used.dim, most)
+    protocol = protocol_of(wanted.task, known.plan.generator, extractor=used, reference=known.reference)
+    job = open_job(measured, settings, known.plan, protocol, wanted.out, wanted.fresh, reporter)
     with holding(job.run):
         if target is not None:
             job = beginning(job, target)
-        choices = Choices(suite, keep, target)
-        found = finished(job, counts(job.settings.n, used.dim), choices.recorded())
+        choices = Choices(wanted.suite, wanted.keep, target)
+        found = finished(job, wanted.counts(job.settings.n, used.dim, most), choices.recorded())
         if found is not None:
             reporter.note(
                 f"{job.run.path} is finished; its results are shown, nothing was computed (--fresh recomputes)"
             )
             return found
-        harvest = open_harvest(job.run, job.state.chunk, used, keep_images=keep == "images")
+        harvest = open_harvest(job.run, job.state.chunk, used, keep_images=wanted.keep == "images")
         _sample(job, harvest, used, reporter)
-        real = real_images(measured, reference, used, reporter)
+        real = real or real_images(measured, known.reference, used, reporter)
         real = dataclasses.replace(real, warnings=(*known.warnings, *real.warnings))
         while target is not None:
-            estimate = first_estimate(suite.metrics[0], _generated(job, harvest, used), real)
+            estimate = first_estimate(wanted.suite.metrics[0], _generated(job, harvest, used), real)
             more = next_count(target, estimate, job.settings.n, job.state.chunk)
             if more is None:
                 break
             reporter.note(f"{job.settings.n} images do not give ±{100 * target.precision:g}%; going on to {more}")
             job = with_images(job, more)
             _sample(job, harvest, used, reporter)
-        return _score_and_save(job, harvest, real, used, counts(job.settings.n, used.dim), choices, reporter)
-
-
-@dataclass(frozen=True, slots=True)
-class Prepared:
-    """Everything that a score needs, opened and held against each other.
-
-    Attributes:
-        plan: how the images come about.
-        extractor: makes the features.
-        reference: images or moments.
-        warnings: what a reader must know of it.
-    """
-
-    plan: SamplingPlan
-    extractor: Extractor
-    reference: Real
-    warnings: tuple[str, ...]
-
-
-def prepare(
-    measured: Measured,
-    settings: Settings,
-    ref: str | None,
-    extracting: Extracting | None,
-    opening: OpenOptions | None,
-    reporter: Reporter,
-    enough: Callable[[int], object] | None = None,
-    *,
-    fit: bool = True,
-) -> Prepared:
-    """Opens the reference and the extractor, cheap things first.
-
-    Args:
-        measured: what is measured.
-        settings: how it is sampled.
-        ref: the reference, or None for the checkpoint's own.
-        extracting: how features are made.
-        opening: how images on disk are opened.
-        reporter: hears of progress.
-        enough: refuses a dimension of the features for which there are too few images.
-        fit: whether an extractor may be trained; if not, it is given as far as it is known before (``UNFITTED``).
-
-    Raises:
-        DiffevalError: if something is missing, or two things do not fit each other.
-    """
-    plan = plan_images(measured, settings)
-    opened = open_reference(measured, ref, opening)
-
-    def check(extractor: Extractor) -> None:
-        settle(measured, opened, extractor)
-        if enough is not None:
-            enough(extractor.dim)
-        if not fit and extractor.id.endswith(UNFITTED):
-            raise _Unfitted(extractor)
-
-    try:
-        extractor = plan_extractor(opened, extracting or Extracting(), plan.generator.device, reporter, check)
-    except _Unfitted as stopped:
-        extractor = stopped.draft
-    reference, warnings = settle(measured, opened, extractor)
-    return Prepared(plan, extractor, reference, warnings)
-
-
-class _Unfitted(Exception):  # noqa: N818  # no error: it leads out of a factory that would go on to train
-    """An extractor that would have to be trained."""
-
-    def __init__(self, draft: Extractor) -> None:
-        super().__init__(draft.id)
-        self.draft = draft
-
-
-def available(measured: Measured) -> int | None:
-    """How many images there are; None where they are sampled, without end."""
-    return len(measured.source) if isinstance(measured, ReadyImages) else None
-
-
-def usual_n(measured: Measured) -> int:
-    """Images where the user names no number."""
-    return len(measured.source) if isinstance(measured, ReadyImages) else USUAL_N
+        counts = wanted.counts(job.settings.n, used.dim, most)
+        return _score_and_save(job, harvest, real, used, counts, choices, reporter)
 
 
 def sample(
@@ -249,14 +205,25 @@ def _sample(job: Job, harvest: Harvest, extractor: Extractor | None, reporter: R
 
 
 def _generated(job: Job, harvest: Harvest, extractor: Extractor) -> FeatureSet:
-    """Features, logits and labels of the run's images."""
+    """What a metric knows of the run's images."""
+    return stored_images(harvest, job.checkpoint, job.plan, extractor, job.settings.n)
+
+
+def stored_images(
+    harvest: Harvest, measured: Measured, plan: SamplingPlan, extractor: Extractor, n: int
+) -> FeatureSet:
+    """Features, logits, appearance and labels of images 0 to n - 1, which lie in a run."""
     assert harvest.features is not None, "an evaluation extracts features"
-    n = job.settings.n
     held = {name: harvest.features.gather(name, n).astype(np.float64) for name in harvest.features.names}
-    labels = job.plan.generator.labels(range(n))
-    classes = () if labels is None else job.checkpoint.classes
+    labels = plan.generator.labels(range(n))
     return FeatureSet(
-        held["features"], labels, held.get("logits"), classes, extractor.classes, extractor.name, held["appearance"]
+        held["features"],
+        labels,
+        held.get("logits"),
+        () if labels is None else measured.classes,
+        extractor.classes,
+        extractor.name,
+        held["appearance"],
     )
 
 
@@ -276,7 +243,9 @@ def _score_and_save(
     state = job.run.state()
     assert state is not None, "the run was opened"
     tables = {**scoring.tables, "extractor": (_extractor_row(extractor),)}
-    readings = read_classes(generated, real.reference, real.independent) if choices.suite.by_class else ()
+    readings = (
+        read_classes(generated, real.reference, real.held_out, real.independent) if choices.suite.by_class else ()
+    )
     if readings:
         tables["per_class"] = tuple(one.row() for one in readings)
     worst = worst_sentence(readings)

@@ -6,9 +6,10 @@ from math import sqrt
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import norm
+from scipy.stats import fisher_exact, norm
+from scipy.stats import t as student
 
-from diffeval.metrics.class_accuracy import hits, worse_than
+from diffeval.metrics.class_accuracy import hits
 from diffeval.metrics.kid import kid
 from diffeval.metrics.metric import FeatureSet, LackingError
 from diffeval.runs.records import Param
@@ -17,6 +18,8 @@ from diffeval.runs.records import Param
 LEAST = 20
 # A class is named where the probability of so bad a reading, over all that were looked at, is below this.
 LEVEL = 0.05
+# Standard deviations of the permuted distances from which on these are extrapolated.
+BEYOND = 4.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +33,7 @@ class Reading:
         accuracy: share that the classifier takes for this class; None without one that knows it.
         kid: kernel distance to the real images of the class.
         std_error: of ``kid``.
-        p: probability of so bad a reading where the class is as good as the others, corrected by Holm for all tests.
+        p: probability of so bad a reading of a good class, corrected by Holm for all tests.
     """
 
     name: str
@@ -54,12 +57,22 @@ class Reading:
         }
 
 
-def read_classes(generated: FeatureSet, reference: FeatureSet, independent: bool) -> tuple[Reading, ...]:
+def read_classes(
+    generated: FeatureSet, reference: FeatureSet, held_out: FeatureSet | None, independent: bool
+) -> tuple[Reading, ...]:
     """Every class that both sides have enough images of, worst first; nothing without classes, or with one.
 
-    A class is held against the others: its kernel distance against their mean (a one-sided z-test), its accuracy
-    against theirs (binomial). So what is wrong with all classes alike is not found here; that is what the scores over
-    all images are for.
+    A class is bad by its distance if it can be told from the real images of the class (kernel permutation test) and
+    lies further from them than the other classes from theirs (Student's t for one more of their kind): what is wrong
+    with all classes alike is not found here, that is what the scores over all images are for. It is bad by its
+    accuracy if held-out real images of the class are recognised more often (Fisher's exact test); classifiers know
+    some classes better than others, so that classes are not held against each other there. All tests are one-sided.
+
+    Args:
+        generated: images with labels.
+        reference: real ones.
+        held_out: real ones that the extractor was not trained on; None without such, and accuracy is then only shown.
+        independent: see ``Metric.compute``.
     """
     if generated.labels is None or reference.labels is None or generated.classes != reference.classes:
         return ()
@@ -68,24 +81,22 @@ def read_classes(generated: FeatureSet, reference: FeatureSet, independent: bool
         for index, name in enumerate(generated.classes)
     ]
     sides = [side for side in sides if min(len(side[1]), len(side[2])) >= LEAST]
-    if len(sides) < 2:
+    if len(sides) < 3:
         return ()
     distances = [_distance(generated.at(ours), reference.at(theirs), independent) for _, ours, theirs in sides]
-    values, errors = np.array(distances).T
     right = _hits(generated)
-    counts = None if right is None else np.array([(right[ours].sum(), len(ours)) for _, ours, _ in sides])
-    tests = _far(values, errors)
-    if counts is not None:
-        tests = np.stack([tests, _wrong(counts)])
-    p = holm(np.atleast_2d(tests)).min(axis=0)
+    tests = [_far(distances)]
+    if right is not None and held_out is not None:
+        tests.append(_wrong(generated, right, held_out, [name for name, _, _ in sides]))
+    p = holm(np.stack(tests)).min(axis=0)
     readings = [
         Reading(
             name,
             len(ours),
             len(theirs),
-            None if counts is None else float(counts[row, 0] / counts[row, 1]),
-            float(values[row]),
-            float(errors[row]),
+            None if right is None else float(right[ours].mean()),
+            distances[row].value,
+            distances[row].std_error,
             float(p[row]),
         )
         for row, (name, ours, theirs) in enumerate(sides)
@@ -106,10 +117,24 @@ def worst_sentence(readings: Sequence[Reading]) -> str | None:
     return f"{len(bad)} of {len(readings)} classes read worse than the others: {named}{more}"
 
 
-def _distance(generated: FeatureSet, reference: FeatureSet, independent: bool) -> tuple[float, float]:
+@dataclass(frozen=True, slots=True)
+class _Distance:
+    """Kernel distance of a class, and the probability of one so large if its images were real ones."""
+
+    value: float
+    std_error: float
+    p: float
+
+
+def _distance(generated: FeatureSet, reference: FeatureSet, independent: bool) -> _Distance:
     (found,) = kid(generated, reference, independent)
     assert found.value is not None, "both sides have images"
-    return found.value, found.std_error or 0.0
+    p = float(str(found.params["p_value"]))
+    if found.null is not None and found.null.std_error:
+        # Permutations cannot say less than one in as many as there were; beyond that, how far out it lies must do.
+        z = (found.value - found.null.value) / found.null.std_error
+        p = min(p, float(norm.sf(z))) if z > BEYOND else p
+    return _Distance(found.value, found.std_error or 0.0, p)
 
 
 def _hits(generated: FeatureSet) -> npt.NDArray[np.float64] | None:
@@ -119,27 +144,33 @@ def _hits(generated: FeatureSet) -> npt.NDArray[np.float64] | None:
         return None
 
 
-def _far(values: npt.NDArray[np.float64], errors: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """One-sided p of each distance against the mean of the others, which differ among themselves, too."""
+def _far(distances: Sequence[_Distance]) -> npt.NDArray[np.float64]:
+    """The larger of two p-values of each class: not told from real images, no further from them than the others."""
+    values = np.array([one.value for one in distances])
     p = np.ones(len(values))
-    for row, (value, error) in enumerate(zip(values, errors, strict=True)):
+    for row, one in enumerate(distances):
         others = np.delete(values, row)
-        spread = float(others.std(ddof=1)) if len(others) > 1 else float(np.delete(errors, row)[0])
-        scale = sqrt(error**2 + spread**2 * (1 + 1 / len(others)))
-        p[row] = norm.sf((value - others.mean()) / scale) if scale else float(value <= others.mean())
+        scale = sqrt(one.std_error**2 + float(others.var(ddof=1)) * (1 + 1 / len(others)))
+        gap = one.value - float(others.mean())
+        further = float(student.sf(gap / scale, len(others) - 1)) if scale else float(gap <= 0)
+        p[row] = max(further, one.p)
     return p
 
 
-def _wrong(counts: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """One-sided p of each class's hits [K, (hits, n)] at the share of the others."""
-    total = counts.sum(axis=0)
-    return np.array(
-        [
-            # Laplace's share is never 1: where all others are right, one miss is no proof.
-            worse_than(int(hit), int(n), float((total[0] - hit + 1) / (total[1] - n + 2)))
-            for hit, n in counts
-        ]
-    )
+def _wrong(
+    generated: FeatureSet, right: npt.NDArray[np.float64], held_out: FeatureSet, names: Sequence[str]
+) -> npt.NDArray[np.float64]:
+    """One-sided p of each class's hits against those of held-out real images of the class."""
+    real = _hits(held_out)
+    p = np.ones(len(names))
+    if real is None or held_out.labels is None or held_out.classes != generated.classes:
+        return p
+    for row, name in enumerate(names):
+        index = generated.classes.index(name)
+        ours, theirs = right[generated.labels == index], real[held_out.labels == index]
+        table = [[one.sum(), len(one) - one.sum()] for one in (ours, theirs)]
+        p[row] = fisher_exact(table, alternative="less").pvalue
+    return p
 
 
 def holm(p: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

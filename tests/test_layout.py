@@ -25,6 +25,7 @@ ROWS = (
     (
         "drift",
         "per_class",
+        "prepared",
         "ready",
         "measured",
         "published",
@@ -37,7 +38,7 @@ ROWS = (
         "suite",
         "export",
     ),
-    ("evaluate", "describe", "compare", "refs", "sweeps"),
+    ("evaluate", "sweeps", "describe", "compare", "refs", "sweeps"),
     ("report", "doctor"),
     ("cli", "__main__"),
 )

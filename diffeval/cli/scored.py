@@ -41,9 +41,10 @@ def run_and_show(
     """Evaluates and shows; None for a dry run. Without n it takes the protocol's, or the usual one."""
     from diffeval.data.source import OpenOptions
     from diffeval.describe import describe
-    from diffeval.evaluate import evaluate, usual_n
+    from diffeval.evaluate import evaluate
     from diffeval.measured import Extracting, open_measured
     from diffeval.plan import Settings
+    from diffeval.prepared import usual_n
     from diffeval.published import combined
     from diffeval.ready import ReadyImages
 

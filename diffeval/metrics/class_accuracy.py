@@ -1,7 +1,6 @@
 """Class accuracy: whether an image that was asked for as a class is recognised as one."""
 
 import numpy as np
-from scipy.stats import binom
 
 from diffeval.metrics.groups import mean_error
 from diffeval.metrics.metric import METRICS, Array, Estimate, FeatureSet, LackingError, Metric
@@ -67,11 +66,6 @@ def wilson(share: float, n: int) -> tuple[float, float]:
     z = QUANTILE**2 / n
     middle, half = share + z / 2, QUANTILE * np.sqrt(share * (1 - share) / n + z / (4 * n))
     return float(max(0.0, (middle - half) / (1 + z))), float(min(1.0, (middle + half) / (1 + z)))
-
-
-def worse_than(hit: int, n: int, share: float) -> float:
-    """Probability of so few hits or fewer among n where the share is what it is elsewhere."""
-    return float(binom.cdf(hit, n, share))
 
 
 METRICS.register("class_accuracy")(

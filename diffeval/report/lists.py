@@ -11,8 +11,8 @@ SHOWN = (
     (
         "per_class",
         "By class",
-        "A broken class hides in a mean. The worst stands first; p is the probability of so bad a reading if the "
-        "class were as good as the others, corrected for having looked at all of them (Holm).",
+        "A broken class hides in a mean. The worst stands first; p is the probability of so bad a reading of a good "
+        "class, corrected for having looked at all of them (Holm).",
     ),
     (
         "raises_fid",
