@@ -38,7 +38,7 @@ ROWS = (
         "suite",
         "export",
     ),
-    ("evaluate", "sweeps", "describe", "compare", "refs", "sweeps"),
+    ("evaluate", "sweeps", "describe", "compare", "refs"),
     ("report", "doctor"),
     ("cli", "__main__"),
 )
