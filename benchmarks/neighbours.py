@@ -4,9 +4,10 @@
 
 Every measurement is a process of its own, which loads the same float32 features and runs one contestant; rounds are
 interleaved, and medians are shown. Core seconds are added up over threads, and feel less of what else the machine
-does. Memory is the peak of that process, less what it held before the call (features among that). prdc takes one k for all four scores and was asked for 5; torch-fidelity has precision and recall only. The
-scores must be equal, or the script fails. ``--large`` runs ours once at that size. Measurements are kept as they come,
-in ``results/neighbours_measurements.json``, and not taken again (delete the file to start anew).
+does. Memory is the peak of that process, less what it held before the call (features among that). prdc takes one k for
+all four scores and was asked for 5; torch-fidelity has precision and recall only. The scores must be equal, or the
+script fails. ``--large`` runs ours once at that size. Measurements are kept as they come, in
+``results/neighbours_measurements.json``, and not taken again (delete the file to start anew).
 """
 
 import argparse
@@ -113,7 +114,8 @@ def measure_here(contestant: str, folder: Path) -> None:
 
     seeds = (0, 1, 2) if contestant == WITH_NULL else (0, 1)
     generated, *parts = (np.load(folder / f"{seed}.npy") for seed in seeds)
-    real = np.concatenate(parts)
+    # No copy where there is one part: it would be counted as held before the call.
+    real = parts[0] if len(parts) == 1 else np.concatenate(parts)
     del parts
     before, started, busy = peak(), time.perf_counter(), time.process_time()
     values = CONTESTANTS[contestant](generated, real)

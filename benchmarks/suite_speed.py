@@ -3,8 +3,8 @@
     python benchmarks/suite_speed.py [--n 10000] [--m 20000]
 
 Every metric of the registry; twice as many real images, so that neighbourhoods take all generated ones. Both sides
-have ten classes and 1000 logits. Every metric once, in a process of its own, with nothing kept from another; memory is the
-peak of that process less its features.
+have ten classes and 1000 logits. Every metric once, in a process of its own, with nothing kept from another; memory
+is the peak of that process less its features.
 """
 
 import argparse

@@ -114,7 +114,7 @@ def worst_sentence(readings: Sequence[Reading]) -> str | None:
         for one in bad[:3]
     )
     more = f" and {len(bad) - 3} more" if len(bad) > 3 else ""
-    return f"{len(bad)} of {len(readings)} classes read worse than the others: {named}{more}"
+    return f"{len(bad)} of {len(readings)} classes stand out as bad: {named}{more}"
 
 
 @dataclass(frozen=True, slots=True)
