@@ -244,7 +244,7 @@ def _score_and_save(
     assert state is not None, "the run was opened"
     tables = {**scoring.tables, "extractor": (_extractor_row(extractor),)}
     readings = (
-        read_classes(generated, real.reference, real.held_out, real.independent) if choices.suite.by_class else ()
+        read_classes(generated, real.reference, real.held_out, real.independent) if choices.suite.classes else ()
     )
     if readings:
         tables["per_class"] = tuple(one.row() for one in readings)

@@ -16,16 +16,13 @@ class Suite:
         metrics: names in the registry, in order; the first decides how many images are needed at least.
         shown: names of the scores that were asked for.
         asked: whether the user named them; what cannot be computed is then an error, and else left out.
+        classes: whether every class is read by itself, too.
     """
 
     metrics: tuple[str, ...]
     shown: frozenset[str]
     asked: bool
-
-    @property
-    def by_class(self) -> bool:
-        """Whether every class is read by itself, too: where many scores are wanted, not one."""
-        return not self.asked
+    classes: bool = False
 
     def needs(self, dim: int) -> int:
         """The images that the least demanding metric needs; where metrics were named, the first of them."""
@@ -51,7 +48,9 @@ def choose(names: Sequence[str] | None = None) -> Suite:
     """
     if names is None:
         usual = standard()
-        return Suite(usual, frozenset(score for name in usual for score in METRICS[name].scores), asked=False)
+        return Suite(
+            usual, frozenset(score for name in usual for score in METRICS[name].scores), asked=False, classes=True
+        )
     if not names:
         raise DiffevalError("metrics: none is named; leave --metrics out for the standard suite")
     makers = {score: name for name in METRICS for score in METRICS[name].scores}

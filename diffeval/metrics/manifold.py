@@ -111,6 +111,32 @@ def read(generated: Cloud, real: Cloud) -> Reading:
     return Reading(whole.scores(pairs), errors)
 
 
+def without_groups(
+    generated: FeatureSet, reference: FeatureSet, numbers: npt.NDArray[np.int64]
+) -> tuple[dict[str, float], list[dict[str, float]]]:
+    """The four scores, and without each group of generated images in turn, from one pass over the distances.
+
+    Args:
+        generated: images; as many count as in ``manifold``.
+        reference: real ones.
+        numbers: group of each image, int64 [n], from 0.
+    """
+    n = min(len(generated), len(reference) // 2)
+    real, _ = reference.once(f"manifold {n}", lambda: _real_against_real(reference, n))
+    cloud = make_cloud(generated.features[:n], real.centre)
+    groups = range(int(numbers.max()) + 1)
+    balls = [_Balls.of(cloud, real.cloud, numbers[:n] != group, None) for group in groups]
+    whole = _Balls.of(cloud, real.cloud, None, None)
+    pairs = within_reach(
+        real.cloud.points,
+        np.max(whole.real, axis=0),
+        cloud.points,
+        np.max([np.max(one.generated, axis=0) for one in balls], axis=0),
+        (whole.real, whole.generated),
+    )
+    return whole.scores(pairs), [one.scores(pairs) for one in balls]
+
+
 def _half(random: np.random.Generator, n: int) -> Members:
     members = np.zeros(n, dtype=bool)
     members[random.permutation(n)[: n // 2]] = True

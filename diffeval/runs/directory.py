@@ -107,9 +107,9 @@ class RunDirectory:
 
     def clear(self) -> None:
         """Removes what an earlier run left here; files that are not a run's own stay."""
-        for name in ("run.json", "results.json", "terms.npz", "grid.npz", "report.html", "samples.npz"):
+        for name in ("run.json", "results.json", "terms.npz", "grid.npz", "report.html", "samples.npz", "sweep.csv"):
             (self.path / name).unlink(missing_ok=True)
-        for pattern in ("images/*.npz", "features/*/*.npz", "png/*.png", "png/labels.csv"):
+        for pattern in ("images/*.npz", "features/*/*.npz", "left_out_*.npz", "png/*.png", "png/labels.csv"):
             for path in self.path.glob(pattern):
                 path.unlink()
 

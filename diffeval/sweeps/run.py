@@ -1,0 +1,219 @@
+"""A sweep: the same seeds, labels and reference at every point, each point a run of its own inside one directory.
+
+Everything that the points share is opened and computed once: the network, the extractor, the reference's features and
+what real images read. A point that is finished is never computed again; more points extend the sweep.
+"""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from diffeval.checkpoints.checkpoint import Checkpoint
+from diffeval.data.source import OpenOptions
+from diffeval.errors import DiffevalError
+from diffeval.evaluate import Wanted, evaluate_prepared, stored_images
+from diffeval.harvest import open_harvest
+from diffeval.job import holding
+from diffeval.measured import Extracting, open_measured
+from diffeval.metrics.metric import METRICS
+from diffeval.plan import SamplingPlan, Settings, plan_images, protocol_of
+from diffeval.prepared import Prepared, prepare
+from diffeval.progress import Reporter, SilentReporter
+from diffeval.real import RealImages, real_images
+from diffeval.runs import provenance
+from diffeval.runs.directory import RunDirectory, RunState, default_name
+from diffeval.runs.records import Protocol, Results
+from diffeval.suite import Suite
+from diffeval.sweeps.grid import Value
+from diffeval.sweeps.leave_out import LeftOut, leave_out
+
+# What every point is read by; what cannot be computed is left out, and said once.
+FAMILIES = ("fid", "kid", "manifold", "class_accuracy", "within_class", "appearance")
+# Fields of the protocol that an axis of that name decides.
+DECIDED = {"w": ("w",), "steps": ("steps",), "sampler": ("sampler", "sampler_config"), "dtype": ("dtype",)}
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One point of a sweep, measured.
+
+    Attributes:
+        changes: the settings that make it, by name.
+        results: of its run.
+        left_out: its scores, whole and without each group of seeds.
+        grid: its first images, uint8 [k, C, H, W].
+    """
+
+    changes: Mapping[str, Value]
+    results: Results
+    left_out: LeftOut
+    grid: np.ndarray
+
+
+@dataclass(frozen=True, slots=True)
+class Swept:
+    """A sweep whose points are all measured.
+
+    Attributes:
+        run: its directory.
+        protocol: what the points share.
+        points: in order.
+        labels: of the grids' images, or None.
+    """
+
+    run: RunDirectory
+    protocol: Protocol
+    points: tuple[Point, ...]
+    labels: np.ndarray | None
+
+
+def suite() -> Suite:
+    """The metrics of a sweep."""
+    shown = frozenset(score for name in FAMILIES for score in METRICS[name].scores)
+    return Suite(FAMILIES, shown, asked=False, classes=False)
+
+
+def measure(
+    checkpoint: Checkpoint | str | Path,
+    changes: Sequence[Mapping[str, Value]],
+    *,
+    task: str,
+    settings: Settings,
+    ref: str | None = None,
+    extracting: Extracting | None = None,
+    opening: OpenOptions | None = None,
+    out: Path | None = None,
+    fresh: bool = False,
+    reporter: Reporter | None = None,
+) -> Swept:
+    """Measures every point; see the module.
+
+    Raises:
+        DiffevalError: for whatever the user can mend; all settings are checked before the first image.
+        StoppedError: when the reporter asked to stop; the same call continues.
+    """
+    reporter = reporter or SilentReporter()
+    measured = open_measured(checkpoint, opening=opening)
+    if not isinstance(measured, Checkpoint):
+        raise DiffevalError(
+            f"sweep: {measured.name} is ready-made images, which cannot be sampled anew; give a checkpoint"
+        )
+    each = [_changed(settings, one) for one in changes]
+    plans = [plan_images(measured, one) for one in each]
+    known = prepare(measured, each[0], ref, extracting, opening, reporter)
+    protocol = shared_protocol(task, changes, known)
+    name = default_name(measured.name, measured.sha256, task, settings.seed, protocol)
+    run = RunDirectory(out if out is not None else Path("runs") / name)
+    run.lock()
+    _begin(run, measured, settings, known.plan, protocol, fresh)
+    with holding(run):
+        real: RealImages | None = None
+        points = []
+        for number, (one, plan, change) in enumerate(zip(each, plans, changes, strict=True), start=1):
+            reporter.note(f"{point_name(change)} ({number} of {len(changes)})")
+            if real is None:
+                real = real_images(measured, known.reference, known.extractor, reporter)
+            ready = dataclasses.replace(known, plan=plan)
+            points.append(_point(measured, one, ready, change, run.path, task, real, fresh, reporter))
+        run.update(status="done")
+        return Swept(run, protocol, tuple(points), plans[0].generator.labels(range(len(points[0].grid))))
+
+
+def point_name(change: Mapping[str, Value]) -> str:
+    """``w=1.5``, ``steps=20 sampler=ddim``."""
+    return " ".join(
+        f"{name}={value:g}" if isinstance(value, float) else f"{name}={value}" for name, value in change.items()
+    )
+
+
+def _changed(settings: Settings, change: Mapping[str, Value]) -> Settings:
+    values: dict[str, Any] = dict(change)
+    return dataclasses.replace(settings, **values)
+
+
+def shared_protocol(task: str, changes: Sequence[Mapping[str, Value]], known: Prepared) -> Protocol:
+    """What defines the sweep: everything but what its axes decide."""
+    protocol = protocol_of(task, known.plan.generator, extractor=known.extractor, reference=known.reference)
+    axes = {name for change in changes for name in change}
+    undecided: dict[str, object] = {
+        field: {} if field == "sampler_config" else None for name in axes for field in DECIDED.get(name, ())
+    }
+    return dataclasses.replace(protocol, **undecided)  # type: ignore[arg-type]
+
+
+def _begin(
+    run: RunDirectory, measured: Checkpoint, settings: Settings, plan: SamplingPlan, protocol: Protocol, fresh: bool
+) -> None:
+    """Writes the directory's state; what it holds of other sweeps is refused.
+
+    Raises:
+        DiffevalError: if it is the directory of something else.
+    """
+    held = None if fresh else run.state()
+    if held is not None and (held.task, held.checkpoint_sha256) != (protocol.task, measured.sha256):
+        run.release()
+        raise DiffevalError(
+            f"run: {run.path} is a run of another task or checkpoint; choose another --out, or --fresh"
+        )
+    run.save_state(
+        RunState(
+            task=protocol.task,
+            status="running",
+            version=provenance.own_version(),
+            checkpoint_sha256=measured.sha256,
+            seed=settings.seed,
+            n=settings.n,
+            batch=plan.batch,
+            chunk=plan.chunk,
+            protocol=protocol,
+            started=held.started if held is not None else provenance.now(),
+            warnings=measured.assumptions,
+        )
+    )
+
+
+def _point(
+    measured: Checkpoint,
+    settings: Settings,
+    known: Prepared,
+    change: Mapping[str, Value],
+    folder: Path,
+    task: str,
+    real: RealImages,
+    fresh: bool,
+    reporter: Reporter,
+) -> Point:
+    path = folder / "points" / point_name(change).replace(" ", ",")
+    wanted = Wanted(suite(), at=(settings.n,), out=path, fresh=fresh, task=task)
+    results = evaluate_prepared(measured, settings, known, wanted, reporter, real)
+    run = RunDirectory(path)
+    grid = run.arrays("grid")
+    assert grid is not None, "every run keeps its first images"
+    return Point(change, results, _left_out(run, measured, settings, known, real), grid["images"])
+
+
+def _left_out(
+    run: RunDirectory, measured: Checkpoint, settings: Settings, known: Prepared, real: RealImages
+) -> LeftOut:
+    """From the point's directory, or computed from its features and kept there."""
+    kept = run.arrays(f"left_out_{settings.n}")
+    if kept is None:
+        state = run.state()
+        assert state is not None, "the point was measured"
+        harvest = open_harvest(run, state.chunk, known.extractor, keep_images=False)
+        images = stored_images(harvest, measured, known.plan, known.extractor, settings.n)
+        found = leave_out(images, real.reference, real.independent, len(measured.classes))
+        kept = {f"{name}.{kind}": np.asarray(part[name]) for kind, part in _parts(found) for name in part}
+        run.save_arrays(f"left_out_{settings.n}", kept)
+    names = [key.removesuffix(".whole") for key in kept if key.endswith(".whole")]
+    return LeftOut(
+        {name: float(kept[f"{name}.whole"]) for name in names}, {name: kept[f"{name}.without"] for name in names}
+    )
+
+
+def _parts(found: LeftOut) -> tuple[tuple[str, Mapping[str, object]], ...]:
+    return ("whole", found.values), ("without", found.without)
