@@ -235,7 +235,8 @@ def largest_keeping(diversity: Curve, share: float = 0.9, baseline_at: float = 1
 
 def _last(keeps: Flags, first: int) -> Picked:
     """Index of the last point, from ``first`` on, before one does not keep its share, [N] of [N, K]."""
-    return first - 1 + np.logical_and.accumulate(keeps[:, first:], axis=1).sum(axis=1)
+    last: Picked = first - 1 + np.logical_and.accumulate(keeps[:, first:], axis=1).sum(axis=1)
+    return last
 
 
 def _possible_last(margin: Array, drawn: Array, first: int) -> Flags:
@@ -246,7 +247,8 @@ def _possible_last(margin: Array, drawn: Array, first: int) -> Flags:
     may_keep, may_fall = margin >= -limit * scale, margin < limit * scale
     last = _last(may_keep[None], first)[0]
     places = np.arange(len(margin))
-    return (places >= first) & (places <= last) & np.append(may_fall[1:], True)
+    possible: Flags = (places >= first) & (places <= last) & np.append(may_fall[1:], True)
+    return possible
 
 
 def in_units(values: Array, scale: Array) -> Array:
