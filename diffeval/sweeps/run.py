@@ -18,7 +18,7 @@ from diffeval.errors import DiffevalError
 from diffeval.evaluate import Wanted, evaluate_prepared, stored_images
 from diffeval.harvest import open_harvest
 from diffeval.job import holding
-from diffeval.measured import Extracting, open_measured
+from diffeval.measured import Extracting
 from diffeval.metrics.metric import METRICS
 from diffeval.plan import SamplingPlan, Settings, plan_images, protocol_of
 from diffeval.prepared import Prepared, prepare
@@ -78,7 +78,7 @@ def suite() -> Suite:
 
 
 def measure(
-    checkpoint: Checkpoint | str | Path,
+    measured: Checkpoint,
     changes: Sequence[Mapping[str, Value]],
     *,
     task: str,
@@ -97,12 +97,7 @@ def measure(
         StoppedError: when the reporter asked to stop; the same call continues.
     """
     reporter = reporter or SilentReporter()
-    measured = open_measured(checkpoint, opening=opening)
-    if not isinstance(measured, Checkpoint):
-        raise DiffevalError(
-            f"sweep: {measured.name} is ready-made images, which cannot be sampled anew; give a checkpoint"
-        )
-    each = [_changed(settings, one) for one in changes]
+    each = [changed(settings, one) for one in changes]
     plans = [plan_images(measured, one) for one in each]
     known = prepare(measured, each[0], ref, extracting, opening, reporter)
     protocol = shared_protocol(task, changes, known)
@@ -130,7 +125,8 @@ def point_name(change: Mapping[str, Value]) -> str:
     )
 
 
-def _changed(settings: Settings, change: Mapping[str, Value]) -> Settings:
+def changed(settings: Settings, change: Mapping[str, Value]) -> Settings:
+    """The settings of a point."""
     values: dict[str, Any] = dict(change)
     return dataclasses.replace(settings, **values)
 
