@@ -178,7 +178,9 @@ def main() -> None:
     rows: dict[str, dict[str, object]] = {}
     for score in healthy[0]:
         values = np.array([one[score] for one in healthy])
-        rows[score] = {"score": score, "healthy": float(values.mean()), "± one draw": float(values.std(ddof=1))}
+        # Grey images have no colour, in any draw.
+        if values.std() or score in COUNTED:
+            rows[score] = {"score": score, "healthy": float(values.mean()), "± one draw": float(values.std(ddof=1))}
     for key, (name, make) in enumerate(DEFECTS.items(), start=1):
         found = draws(make, key)
         for score, row in rows.items():
