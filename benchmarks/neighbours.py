@@ -147,7 +147,7 @@ def rows_of(taken: Mapping[str, list[dict[str, object]]], n: int) -> list[dict[s
     for name, parts in found.items():
         scores: dict[str, float] = parts[0]["scores"]  # type: ignore[assignment]  # as measure_here wrote it
         gap = agree(base[0]["scores"], scores, NEIGHBOURS)  # type: ignore[arg-type]
-        assert gap < 1e-9, f"{name} differs by {gap:g}"
+        assert gap < 1e-6, f"{name} differs by {gap:g}"  # torch-fidelity takes means in float32
         ratios = {
             unit: statistics.median(
                 float(str(a[unit])) / float(str(b[unit])) for a, b in zip(parts, base, strict=False)
