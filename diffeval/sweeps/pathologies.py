@@ -1,8 +1,7 @@
 """What guidance is known to break, each with the w at which it starts.
 
-The limits are starting points from the literature and from use, stated with every finding; they are no tests. A limit
-counts as crossed only where the whole 95% interval of a value lies beyond it. The error of what real images read is
-not in that interval.
+The limits come from use and from the literature; they are stated with every finding and are no tests. A limit counts
+as crossed only where the whole 95% interval of a value lies beyond it. What real images read is taken as it is.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -10,17 +9,20 @@ from dataclasses import dataclass, field
 from itertools import takewhile
 from typing import Literal
 
-# Share of clipped pixels above that of real images, and colour saturation relative to theirs.
+from diffeval.metrics.metric import LackingError
+
+# Share of saturated pixels above that of real images, and colour saturation relative to theirs.
 SATURATED_ABOVE, COLOUR_RATIO = 0.05, 1.25
 # Distance within a class, and contrast, relative to real images.
 COLLAPSED, LOST = 0.7, 0.5
 CONTRAST_LOW, CONTRAST_HIGH = 0.7, 1.4
-# Grey levels that guidance moves an image by at least, where w reaches as far as this; and what a class accuracy
-# without an interval may change by and be called flat.
+# Grey levels by which guidance moves images at least, if w reaches so far; and by how much a class accuracy without
+# an interval may change and still be called flat.
 LEAST_MOVED, LEAST_REACH, FLAT = 1.0, 2.0, 0.02
 
 Interval = tuple[float, float]
-Crossed = list[bool | None]
+Crossed = Sequence[bool | None]
+Severity = Literal["warn", "fail"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +40,7 @@ class Pathology:
     name: str
     starts_at: float
     summary: str
-    severity: Literal["warn", "fail"]
+    severity: Severity
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +50,9 @@ class Readings:
     Attributes:
         at: the scales w, ascending, K of them.
         values: of each score, [K]; None where one could not be computed.
-        real: what real images read, of each score that compares to them.
+        real: what real images read, of the scores that are held against them.
         colour: whether the images are in colour.
-        intervals: 95% intervals of each score, [K]; without one the value stands for itself.
+        intervals: 95% intervals of the scores, [K]; where there is none, the value stands for itself.
         moved: mean absolute difference of the images to those of the same seeds at w = 1, in grey levels, [K]; empty
             where it was not measured.
     """
@@ -66,70 +68,183 @@ class Readings:
         """Readings of other points would name the wrong w."""
         if any(left >= right for left, right in zip(self.at, self.at[1:], strict=False)):
             raise ValueError(f"the scales {self.at} do not ascend")
-        rows = {**self.values, **{f"intervals of {name}": row for name, row in self.intervals.items()}}
-        rows |= {"moved": self.moved} if self.moved else {}
-        for name, row in rows.items():
+        rows = [*self.values.items(), *self.intervals.items(), ("moved", self.moved or self.at)]
+        for name, row in rows:
             if len(row) != len(self.at):
                 raise ValueError(f"{name}: {len(row)} readings at {len(self.at)} scales")
 
-    def crossed(self, score: str, limit: float, *, above: bool) -> Crossed:
-        """Whether the score lies beyond its limit, at every w; None where there is no value."""
-        intervals = self.intervals.get(score, [None] * len(self.at))
-        found: Crossed = []
-        for value, interval in zip(self.values[score], intervals, strict=True):
-            if value is None:
-                found.append(None)
-                continue
-            low, high = interval or (value, value)
-            found.append(low > limit if above else high < limit)
-        return found
+    def of(self, score: str) -> Sequence[float | None]:
+        """The values of a score, [K].
+
+        Raises:
+            LackingError: if there is none.
+        """
+        values = self.values.get(score, ())
+        if all(value is None for value in values):
+            raise LackingError(f"there is no {score}")
+        return values
+
+    def real_of(self, score: str) -> float:
+        """What real images read.
+
+        Raises:
+            LackingError: if that is not known, or is 0, so that nothing has a ratio to it.
+        """
+        if not self.real.get(score):
+            raise LackingError(f"{score} of real images is {'0' if score in self.real else 'not known'}")
+        return self.real[score]
+
+    def interval(self, score: str, index: int) -> Interval | None:
+        """The interval of a value, or the value twice; None where there is no value."""
+        value = self.of(score)[index]
+        if value is None:
+            return None
+        return self.intervals.get(score, [None] * len(self.at))[index] or (value, value)
+
+    def above(self, score: str, limit: float) -> Crossed:
+        """Whether the score lies above the limit, [K]; None where there is no value."""
+        found = [self.interval(score, index) for index in range(len(self.at))]
+        return [None if one is None else one[0] > limit for one in found]
+
+    def below(self, score: str, limit: float) -> Crossed:
+        """Whether the score lies below the limit, [K]; None where there is no value."""
+        found = [self.interval(score, index) for index in range(len(self.at))]
+        return [None if one is None else one[1] < limit for one in found]
 
 
 def find(readings: Readings) -> tuple[Pathology, ...]:
-    """The pathologies that there are; see ``unjudged`` for those that could not be looked for."""
-    return tuple(found for lacks, judge in JUDGES.values() if not lacks(readings) for found in judge(readings))
+    """The pathologies that show; ``unjudged`` says which could not be looked for.
+
+    Source: over-saturation and loss of contrast under guidance, Lin, Liu, Li and Yang 2024 and Sadat, Hilliges and
+    Weber 2024; loss of diversity, Ho and Salimans 2022. The limits are this package's own.
+    """
+    found: list[Pathology] = []
+    for judge in JUDGES.values():
+        try:
+            found += judge(readings)
+        except LackingError:
+            continue
+    return tuple(found)
 
 
 def unjudged(readings: Readings) -> tuple[str, ...]:
-    """Which pathologies could not be looked for, and for want of what."""
-    lacking = {name: lacks(readings) for name, (lacks, _) in JUDGES.items()}
-    return tuple(f"{name} is not judged: {lack}" for name, lack in lacking.items() if lack)
-
-
-def _needs(
-    values: Sequence[str], real: Sequence[str] = (), in_colour: Sequence[str] = ()
-) -> Callable[[Readings], str]:
-    """Says what of this is lacking; an empty text where nothing is. What is needed in colour, real images have, too."""
-
-    def lacks(readings: Readings) -> str:
-        extra = list(in_colour) if readings.colour else []
-        for name in (*values, *extra):
-            if all(value is None for value in readings.values.get(name, ())):
-                return f"there is no {name}"
-        for name in (*real, *extra):
-            if name not in readings.real:
-                return f"there is no {name} of real images"
-        return ""
-
-    return lacks
+    """Which pathologies could not be looked for, and why."""
+    found = []
+    for name, judge in JUDGES.items():
+        try:
+            judge(readings)
+        except LackingError as reason:
+            found.append(f"{name} is not judged: {reason}")
+    return tuple(found)
 
 
 def _over_saturation(readings: Readings) -> list[Pathology]:
-    real = readings.real["saturated_pixels"]
-    limit = real + SATURATED_ABOVE
-    crossed = readings.crossed("saturated_pixels", limit, above=True)
-    said = f"limit {limit:.3g}, {SATURATED_ABOVE:g} above real images"
+    score, colour = "saturated_pixels", "colour_saturation"
+    if score not in readings.real:
+        raise LackingError(f"{score} of real images is not known")
+    limit = readings.real[score] + SATURATED_ABOVE
+    crossed, ratio = readings.above(score, limit), 0.0
     if readings.colour:
-        real_colour = readings.real["colour_saturation"]
-        strong = readings.crossed("colour_saturation", COLOUR_RATIO * real_colour, above=True)
-        crossed = [
-            None if one is None or other is None else one and other for one, other in zip(crossed, strong, strict=True)
-        ]
-        said += f", and colour_saturation is above {COLOUR_RATIO:g} of theirs"
-    return _finding(
-        "over-saturation",
-        "fail",
-        readings,
-        crossed,
-        lambda index: f"saturated_pixels is {_value(readings, 'saturated_pixels', index):.3g} ({said})",
+        ratio = readings.real_of(colour)
+        strong = readings.above(colour, COLOUR_RATIO * ratio)
+        crossed = [None if None in both else all(both) for both in zip(crossed, strong, strict=True)]
+
+    def say(index: int) -> str:
+        said = f"{score} is {readings.of(score)[index]:.3g}, limit {limit:.3g}, real images {readings.real[score]:.3g}"
+        if not readings.colour:
+            return said
+        return said + f"; {colour} {(readings.of(colour)[index] or 0.0) / ratio:.3g} of theirs, limit {COLOUR_RATIO:g}"
+
+    return _findings("over-saturation", "fail", readings.at, crossed, say)
+
+
+def _diversity_collapse(readings: Readings) -> list[Pathology]:
+    score, name = "within_class_distance", "diversity-collapse"
+    real = readings.real_of(score)
+
+    def judge(share: float, severity: Severity) -> list[Pathology]:
+        def say(index: int) -> str:
+            return f"{score} is {(readings.of(score)[index] or 0.0) / real:.3g} of real images', limit {share:g}"
+
+        return _findings(name, severity, readings.at, readings.below(score, share * real), say)
+
+    warned, failed = judge(COLLAPSED, "warn"), judge(LOST, "fail")
+    # The graver finding says it all where both start together.
+    return failed if [one.starts_at for one in failed] == [one.starts_at for one in warned] else warned + failed
+
+
+def _contrast_collapse(readings: Readings) -> list[Pathology]:
+    crossed = readings.below("contrast_ratio", CONTRAST_LOW)
+    return _findings("contrast-collapse", "fail", readings.at, crossed, _contrast(readings, CONTRAST_LOW))
+
+
+def _contrast_explosion(readings: Readings) -> list[Pathology]:
+    crossed = readings.above("contrast_ratio", CONTRAST_HIGH)
+    return _findings("contrast-explosion", "fail", readings.at, crossed, _contrast(readings, CONTRAST_HIGH))
+
+
+def _contrast(readings: Readings, limit: float) -> Callable[[int], str]:
+    return lambda index: f"contrast is {readings.of('contrast_ratio')[index]:.3g} of real images', limit {limit:g}"
+
+
+def _no_effect(readings: Readings) -> list[Pathology]:
+    guided = [index for index, w in enumerate(readings.at) if w >= 1]
+    if not readings.moved:
+        raise LackingError("how far guidance moves images was not measured")
+    if not guided or readings.at[-1] < LEAST_REACH:
+        raise LackingError(f"no w reaches {LEAST_REACH:g}")
+    farthest = max(readings.moved[index] for index in guided)
+    if farthest >= LEAST_MOVED or not _flat(readings, guided[0]):
+        return []
+    first, last = readings.at[guided[0]], readings.at[-1]
+    said = (
+        f"between w={first:g} and w={last:g} images of the same seeds differ from those at w=1 by at most"
+        f" {farthest:.2g} grey levels on average, limit {LEAST_MOVED:g}"
     )
+    return [Pathology("guidance-has-no-effect", first, said, "fail")]
+
+
+def _flat(readings: Readings, first: int) -> bool:
+    """Whether the class accuracy is the same at both ends; so it is where nobody knows it."""
+    try:
+        start, end = readings.interval("class_accuracy", first), readings.interval("class_accuracy", -1)
+    except LackingError:
+        return True
+    if start is None or end is None:
+        return True
+    apart = max(end[0] - start[1], start[0] - end[1])
+    return apart <= (FLAT if start[0] == start[1] or end[0] == end[1] else 0.0)
+
+
+def _findings(
+    name: str, severity: Severity, at: Sequence[float], crossed: Crossed, say: Callable[[int], str]
+) -> list[Pathology]:
+    """One finding where the limit is crossed at all, told at the w where it starts."""
+    judged = [index for index, one in enumerate(crossed) if one is not None]
+    held = [index for index in judged if crossed[index]]
+    if not held:
+        return []
+    tail = list(takewhile(lambda index: crossed[index], reversed(judged)))[::-1]
+    start = (tail or held)[0]
+    where = _where(at, judged, [index for index in held if index not in tail], tail)
+    return [Pathology(name, at[start], f"{where}: at w={at[start]:g} {say(start)}", severity)]
+
+
+def _where(at: Sequence[float], judged: Sequence[int], before: Sequence[int], tail: Sequence[int]) -> str:
+    """Where a limit is crossed: at scales ``before`` that larger ones do not share, and from ``tail`` to the end."""
+    alone = "at w=" + ", ".join(f"{at[index]:g}" for index in before)
+    if not tail:
+        return f"{alone} alone, not at larger w"
+    if len(tail) == len(judged) and at[tail[0]] <= 1:
+        return "at every w, also without guidance, which is then not the cause"
+    found = f"from w={at[tail[0]]:g} on" if len(tail) > 1 else "at the largest w judged"
+    return f"{found}, and {alone} alone" if before else found
+
+
+JUDGES: Mapping[str, Callable[[Readings], list[Pathology]]] = {
+    "over-saturation": _over_saturation,
+    "diversity-collapse": _diversity_collapse,
+    "contrast-collapse": _contrast_collapse,
+    "contrast-explosion": _contrast_explosion,
+    "guidance-has-no-effect": _no_effect,
+}
