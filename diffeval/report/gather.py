@@ -2,16 +2,16 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 from diffeval.errors import DiffevalError
+from diffeval.report.facts import facts, protocol_table, provenance_table
 from diffeval.report.figures import fid_against_n, probe_heatmaps, training_curves
 from diffeval.report.images import tiles
 from diffeval.report.lists import lists
+from diffeval.report.sweep_view import sweep_view
 from diffeval.report.view import Card, Figure, RunView, Table, Tile
 from diffeval.report.words import floor_sentence, interval_text, number, settings_line
 from diffeval.runs.directory import RunDirectory, RunState
-from diffeval.runs.document import plain
 from diffeval.runs.logs import read_log
 from diffeval.runs.records import Results, Score
 
@@ -33,6 +33,8 @@ def run_view(path: Path, index: int) -> RunView:
         raise DiffevalError(f"report: {path} is no run directory (it has no run.json); give one, e.g. under runs/")
     if state.task == "train":
         return _training_view(run, state, index)
+    if state.task.startswith("sweep") and (results := run.results()) is not None:
+        return sweep_view(run, state, results, index)
     results = run.results()
     if results is None:
         raise DiffevalError(
@@ -55,18 +57,12 @@ def _evaluation_view(run: RunDirectory, state: RunState, results: Results, index
         grid_sentence=_grid_sentence(results, len(grid)),
         lists=lists(results),
         tables=(
-            Table(
-                "Protocol",
-                "What defines the quantities above. Numbers compare only where all of this agrees.",
-                _facts({name: value for name, value in plain(results.protocol).items() if value not in (None, {})}),
-            ),
+            protocol_table(results),
             *(
-                Table("Extractor", "How images became features.", _facts(dict(row)))
+                Table("Extractor", "How images became features.", facts(dict(row)))
                 for row in results.tables.get("extractor", ())
             ),
-            Table(
-                "Provenance", "Where the numbers come from." + (f" {floor}." if floor else ""), _provenance(results)
-            ),
+            provenance_table(results, f" {floor}." if floor else ""),
         ),
         warnings=results.warnings,
         command=" ".join(results.provenance.command),
@@ -82,14 +78,14 @@ def _training_view(run: RunDirectory, state: RunState, index: int) -> RunView:
         figures += probe_heatmaps(probe, f"probe-{index}")
     card_path = run.path / "diffeval.json"
     card = json.loads(card_path.read_text(encoding="utf-8")) if card_path.exists() else {}
-    facts = {key: value for key, value in card.items() if key not in {"provenance", "schema"}}
+    known = {key: value for key, value in card.items() if key not in {"provenance", "schema"}}
     step = log[-1]["step"] if log else 0
     return RunView(
         title=f"{run.path.resolve().name}: training",
         settings=f"step {step:,} of {state.n:,} · batch {state.batch} · seed {state.seed}",
         status=state.status,
         figures=tuple(figures),
-        tables=(Table("Checkpoint", "What diffeval.json says of it.", _facts(facts)),) if facts else (),
+        tables=(Table("Checkpoint", "What diffeval.json says of it.", facts(known)),) if known else (),
         warnings=state.warnings,
     )
 
@@ -136,26 +132,3 @@ def _grid(run: RunDirectory, seed: int | None) -> tuple[Tile, ...]:
         return ()
     labels = arrays["labels"].tolist() if "labels" in arrays else None
     return tiles(arrays["images"], labels, seed)
-
-
-def _provenance(results: Results) -> tuple[tuple[str, str], ...]:
-    facts = plain(results.provenance)
-    facts["seconds"] = {stage: round(seconds, 1) for stage, seconds in facts["seconds"].items()}
-    del facts["command"]
-    if results.protocol.sampler is None:
-        del facts["seed"]
-    return _facts(facts)
-
-
-def _facts(values: dict[str, Any]) -> tuple[tuple[str, str], ...]:
-    return tuple((name.replace("_", " "), _text(value)) for name, value in values.items())
-
-
-def _text(value: Any) -> str:
-    if value is None:
-        return "–"
-    if isinstance(value, dict):
-        return ", ".join(f"{key} {_text(entry)}" for key, entry in value.items()) or "–"
-    if isinstance(value, list):
-        return ", ".join(map(_text, value)) or "–"
-    return str(value)

@@ -9,6 +9,14 @@ from diffeval.runs.records import Param, Results
 # Name in the results, title, and what it says.
 SHOWN = (
     (
+        "choices",
+        "What follows",
+        "Each by its rule; there is no best point as such. The 95% set holds the points that the errors do not tell "
+        "apart, by leaving groups of seeds out of every point alike.",
+    ),
+    ("pathologies", "What goes wrong, and where it starts", ""),
+    ("cost", "What each point costs", "Network evaluations are those of one image; seconds are this machine's."),
+    (
         "per_class",
         "By class",
         "A broken class hides in a mean. The worst stands first; p is the probability of so bad a reading of a good "

@@ -19,7 +19,9 @@ def settings_line(results: Results) -> str:
     """What a number must never be shown without: checkpoint, n, w, sampler, steps, extractor, reference."""
     protocol, origin = results.protocol, results.provenance
     parts = [f"{origin.checkpoint} {origin.checkpoint_sha256[:8]}", f"n={origin.n}"]
-    if protocol.sampler is None:
+    if protocol.task.startswith("sweep"):
+        parts.append(f"seed {origin.seed}")
+    elif protocol.sampler is None:
         parts.append("ready-made images")
     else:
         guidance = "unconditional" if protocol.w is None else f"w={protocol.w:g}"

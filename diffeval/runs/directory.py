@@ -66,6 +66,12 @@ class RunState:
     warnings: tuple[str, ...] = ()
 
 
+# What lies in a run's directory beside its folders.
+OWN_FILES = (
+    "run.json", "results.json", "terms.npz", "grid.npz", "report.html", "samples.npz", "sweep.csv", "matrix.npz",
+)  # fmt: skip
+
+
 def default_name(checkpoint: str, sha256: str, task: str, seed: int, protocol: Protocol) -> str:
     """Folder name of a run: the same command finds the same folder; neither the time nor n is part of it."""
     stem = re.sub(r"[^A-Za-z0-9_.]+", "-", Path(checkpoint).name or checkpoint).strip("-.") or "checkpoint"
@@ -107,7 +113,16 @@ class RunDirectory:
 
     def clear(self) -> None:
         """Removes what an earlier run left here; files that are not a run's own stay."""
-        for name in ("run.json", "results.json", "terms.npz", "grid.npz", "report.html", "samples.npz", "sweep.csv"):
+        for name in (
+            "run.json",
+            "results.json",
+            "terms.npz",
+            "grid.npz",
+            "report.html",
+            "samples.npz",
+            "sweep.csv",
+            "matrix.npz",
+        ):
             (self.path / name).unlink(missing_ok=True)
         for pattern in ("images/*.npz", "features/*/*.npz", "left_out_*.npz", "png/*.png", "png/labels.csv"):
             for path in self.path.glob(pattern):

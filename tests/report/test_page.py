@@ -20,7 +20,7 @@ from diffeval.runs.directory import RunDirectory
 @pytest.fixture(scope="module")
 def run(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("page") / "run"
-    evaluate(tiny_checkpoint, settings=Settings(n=200, steps=2, device="cpu"), out=out)
+    evaluate(tiny_checkpoint, settings=Settings(n=200, steps=2, device="cpu"), at=(100, 200), out=out)
     return out
 
 

@@ -1,0 +1,160 @@
+"""Figures of a sweep: every score against what was varied, and quality against diversity."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from diffeval.report.figures import BLUE, GREEN, ORANGE, embedded, layout
+from diffeval.report.view import Figure
+from diffeval.report.words import interval_text, number
+from diffeval.runs.records import Param, Results
+
+Row = Mapping[str, Param]
+# Panels in a row of the figure, and the height of one.
+COLUMNS, HEIGHT = 3, 230
+# Plain fid is biased by n alone, and is the same curve.
+LEFT_OUT = ("fid",)
+
+
+def curves(results: Results, identifier: str) -> Figure | None:
+    """Every score at every point, with its 95% interval and what real images read; None without points."""
+    rows = [row for row in results.tables.get("curve", ()) if row["score"] not in LEFT_OUT]
+    rows = [row for row in rows if isinstance(row["value"], float)]
+    names = [name for name in dict.fromkeys(str(row["score"]) for row in rows) if _varies(rows, name)]
+    if not names:
+        return None
+    axis = axes(rows)
+    traces: list[dict[str, Any]] = []
+    figure_layout: dict[str, Any] = {"margin": {"l": 55, "r": 15, "t": 35, "b": 45}, "showlegend": False}
+    annotations = []
+    depth = -(-len(names) // COLUMNS)
+    for place, name in enumerate(names):
+        mine = [row for row in rows if row["score"] == name]
+        number_ = "" if place == 0 else str(place + 1)
+        row, column = divmod(place, COLUMNS)
+        left, top = column / COLUMNS, 1 - row / depth
+        domain_x = [left + 0.03, left + 1 / COLUMNS - 0.03]
+        domain_y = [top - 1 / depth + 0.16 / depth, top - 0.14 / depth]
+        figure_layout[f"xaxis{number_}"] = {"domain": domain_x, "anchor": f"y{number_}"}
+        figure_layout[f"yaxis{number_}"] = {"domain": domain_y, "anchor": f"x{number_}"}
+        if len(axis) != 1 or not isinstance(mine[0][axis[0]], float | int):
+            figure_layout[f"xaxis{number_}"]["type"] = "category"
+        arrow = "higher is better" if mine[0]["higher_is_better"] else "lower is better"
+        annotations.append(
+            {
+                "text": name if name in ABOUT_REAL else f"{name} ({arrow})", "xref": "paper", "yref": "paper",
+                "x": domain_x[0], "y": domain_y[1], "xanchor": "left", "yanchor": "bottom", "showarrow": False,
+                "font": {"size": 12},
+            }
+        )  # fmt: skip
+        traces += _panel(mine, axis, number_)
+    figure_layout["annotations"] = annotations
+    sentence = (
+        "Bands are 95% intervals of each point by itself; the points share seeds and labels, so that differences are "
+        "known better than the bands say. Dotted: what real images read."
+    )
+    table = tuple(
+        (
+            *(_text(row[one]) for one in axis),
+            str(row["score"]),
+            _text(row["value"]),
+            _text(row["std_error"]),
+            interval_text((row["low"], row["high"]))
+            if isinstance(row["low"], float) and isinstance(row["high"], float)
+            else "",
+        )
+        for row in rows
+    )
+    return Figure(
+        identifier,
+        f"Every score against {', '.join(axis)}",
+        sentence,
+        embedded(traces, figure_layout),
+        (*axis, "score", "value", "std error", "95% interval"),
+        table,
+        height=HEIGHT * depth,
+    )
+
+
+# Right where real images are, neither high nor low.
+ABOUT_REAL = ("saturated_pixels", "colour_saturation", "contrast_ratio", "brightness_ratio")
+
+
+def axes(rows: Sequence[Row]) -> tuple[str, ...]:
+    """What was varied: the columns before the score."""
+    names = list(rows[0])
+    return tuple(names[: names.index("score")])
+
+
+def front(results: Results, identifier: str) -> Figure | None:
+    """Quality against diversity, each point with its setting; None where that was not measured."""
+    rows = results.tables.get("front", ())
+    if not rows:
+        return None
+    setting, quality, diversity = list(rows[0])[:3]
+    errors = _errors(results, setting)
+    colours = [BLUE if row["non_dominated"] else ORANGE for row in rows]
+    trace = {
+        "type": "scatter", "mode": "lines+markers+text", "showlegend": False,
+        "x": [row[diversity] for row in rows], "y": [row[quality] for row in rows],
+        "text": [f"{setting}={_text(row[setting])}" for row in rows], "textposition": "top center",
+        "line": {"color": "#8a8a8a", "width": 1, "dash": "dot"}, "marker": {"size": 10, "color": colours},
+        "error_x": _bars(errors, diversity, rows, setting),
+        "error_y": _bars(errors, quality, rows, setting),
+    }  # fmt: skip
+    kept = [f"{setting}={_text(row[setting])}" for row in rows if row["non_dominated"]]
+    sentence = (
+        f"Blue: no other point is as good in both. These are {', '.join(kept)}. Bars are two standard errors; the "
+        f"share of draws says how often a point stays on the front within the errors."
+    )
+    table = tuple(tuple(_text(value) for value in row.values()) for row in rows)
+    return Figure(
+        identifier,
+        f"{quality} against {diversity}",
+        sentence,
+        embedded([trace], layout(diversity, quality)),
+        tuple(name.replace("_", " ") for name in rows[0]),
+        table,
+    )
+
+
+def _bars(errors: Mapping[tuple[str, Param], float], score: str, rows: Sequence[Row], setting: str) -> dict[str, Any]:
+    return {"type": "data", "array": [2 * errors.get((score, row[setting]), 0.0) for row in rows], "thickness": 1}
+
+
+def _varies(rows: Sequence[Row], name: str) -> bool:
+    values = {row["value"] for row in rows if row["score"] == name}
+    return len(values) > 1
+
+
+def _errors(results: Results, setting: str) -> dict[tuple[str, Param], float]:
+    return {
+        (str(row["score"]), row[setting]): row["std_error"]
+        for row in results.tables.get("curve", ())
+        if isinstance(row["std_error"], float)
+    }
+
+
+def _panel(rows: Sequence[Row], axis: Sequence[str], number_: str) -> list[dict[str, Any]]:
+    at = [row[axis[0]] if len(axis) == 1 else " ".join(_text(row[one]) for one in axis) for row in rows]
+    shared = {"type": "scatter", "x": at, "xaxis": f"x{number_}", "yaxis": f"y{number_}"}
+    line = {**shared, "mode": "lines", "line": {"width": 0}, "hoverinfo": "skip"}
+    traces: list[dict[str, Any]] = []
+    if all(isinstance(row["low"], float) for row in rows):
+        traces += [
+            {**line, "y": [row["low"] for row in rows]},
+            {**line, "y": [row["high"] for row in rows], "fill": "tonexty", "fillcolor": "rgba(0,114,178,0.18)"},
+        ]
+    if all(isinstance(row["real"], float) for row in rows):
+        real = {**line, "y": [row["real"] for row in rows], "line": {"color": GREEN, "dash": "dot", "width": 2}}
+        traces.append(real)
+    marks = {"line": {"color": BLUE, "width": 2}, "marker": {"size": 7}}
+    traces.append({**shared, **marks, "mode": "lines+markers", "y": [row["value"] for row in rows]})
+    return traces
+
+
+def _interval(low: Param, high: Param) -> str:
+    return interval_text((low, high)) if isinstance(low, float) and isinstance(high, float) else ""
+
+
+def _text(value: Param) -> str:
+    return number(value) if isinstance(value, float) else str(value)
