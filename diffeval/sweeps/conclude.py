@@ -13,6 +13,7 @@ from diffeval.runs.provenance import command
 from diffeval.runs.records import Param, Provenance, Results, Score
 from diffeval.sweeps.choices import Choice, Curve, best, indistinguishable, largest_keeping
 from diffeval.sweeps.front import knee, pareto, pareto_share
+from diffeval.sweeps.pathologies import Readings, find, unjudged
 from diffeval.sweeps.run import Point, Swept, point_name
 
 # Scores that a best point is quoted for; what the pixels look like has no best, only real images to be like.
@@ -44,7 +45,8 @@ class Conclusions:
 
 def scale_conclusions(swept: Swept, keep_diversity: float) -> Conclusions:
     """Of a sweep over guidance scales."""
-    curves = _curves(swept, tuple(float(point.changes["w"]) for point in swept.points))
+    at = tuple(float(point.changes["w"]) for point in swept.points)
+    curves = _curves(swept, at)
     made = [best(curves[name]) for name in JUDGED if name in curves and name != "within_class_distance"]
     kept = next((name for name in KEPT if name in curves), None)
     if kept is not None:
@@ -54,11 +56,11 @@ def scale_conclusions(swept: Swept, keep_diversity: float) -> Conclusions:
         made.append(knee(curves[QUALITY], curves[DIVERSITY]))
         tables["front"] = _front(curves[QUALITY], curves[DIVERSITY])
     tables["choices"] = tuple(_choice_row(one) for one in made)
-    found = _pathologies(swept)
+    found, not_judged = _pathologies(swept, at)
     if found:
         tables["pathologies"] = found
-    warnings = (*_disagreement(made), *(f"{row['name']}: {row['summary']}" for row in found))
-    return Conclusions(tables, {"keep_diversity": keep_diversity}, warnings)
+    named = (f"{row['name']} from w={row['starts_at']:g}: {row['summary']}" for row in found)
+    return Conclusions(tables, {"keep_diversity": keep_diversity}, (*_disagreement(made), *named, *not_judged))
 
 
 def settings_conclusions(swept: Swept, evaluations: Sequence[int]) -> Conclusions:
@@ -234,5 +236,36 @@ def _cost(swept: Swept, evaluations: Sequence[int]) -> tuple[Row, ...]:
     return tuple(rows)
 
 
-def _pathologies(swept: Swept) -> tuple[Row, ...]:
-    return ()
+def _pathologies(swept: Swept, at: tuple[float, ...]) -> tuple[tuple[Row, ...], tuple[str, ...]]:
+    """What goes wrong, and what could not be looked for."""
+    scores = {name: [_find(point, name) for point in swept.points] for name in _every_score(swept)}
+    nulls = {name: row[0].null for name, row in scores.items() if row[0] is not None}
+    readings = Readings(
+        at=at,
+        values={name: [None if one is None else one.value for one in row] for name, row in scores.items()},
+        real={name: null.value for name, null in nulls.items() if null is not None},
+        colour=swept.points[0].grid.shape[1] == 3,
+        intervals={name: [None if one is None else one.ci95 for one in row] for name, row in scores.items()},
+        moved=_moved(swept, at),
+    )
+    rows: tuple[Row, ...] = tuple(
+        {"name": one.name, "starts_at": one.starts_at, "severity": one.severity, "summary": one.summary}
+        for one in find(readings)
+    )
+    return rows, unjudged(readings)
+
+
+def _every_score(swept: Swept) -> list[str]:
+    return list(dict.fromkeys(score.name for point in swept.points for score in point.results.scores))
+
+
+def _find(point: Point, name: str) -> Score | None:
+    return next((score for score in point.results.scores if score.name == name), None)
+
+
+def _moved(swept: Swept, at: tuple[float, ...]) -> tuple[float, ...]:
+    """Mean absolute difference of the first images to those of w = 1, in grey levels; empty without w = 1."""
+    if 1.0 not in at:
+        return ()
+    plain = swept.points[at.index(1.0)].grid.astype(np.float64)
+    return tuple(float(np.abs(point.grid - plain).mean()) for point in swept.points)
