@@ -17,7 +17,7 @@ import torch
 
 from diffeval.metrics.metric import Array
 
-# Rows and columns of a block: 16 MB of distances in float32; pairs within the blocks on the diagonal are computed twice.
+# Rows and columns of a block: 16 MB of distances in float32; pairs within blocks on the diagonal are computed twice.
 BLOCK = 2048
 # Float32 rounding of a squared distance, relative to the squared norms that cancel in it; with room.
 ROUNDING = 4e-6
