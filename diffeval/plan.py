@@ -41,6 +41,9 @@ class Settings:
         dtype: fp32, fp16 or bf16, of the network.
         batch: images per network call.
         rounding: how float pixels become uint8, a name in ``ROUNDINGS``.
+        interval: noise levels sigma at which guidance acts, low and high; None for all.
+        rescale: phi of guidance rescaling, 0 to 1; None for 0.
+        threshold: quantile of dynamic thresholding, 0 to 1; None for none.
     """
 
     n: int
@@ -54,6 +57,9 @@ class Settings:
     dtype: str = "fp32"
     batch: int | None = None
     rounding: str = "nearest"
+    interval: tuple[float, float] | None = None
+    rescale: float | None = None
+    threshold: float | None = None
 
 
 class ImageMaker(Interface):
@@ -116,7 +122,7 @@ def plan_images(measured: Measured, settings: Settings) -> SamplingPlan:
 def _refuse_sampling(measured: ReadyImages, settings: Settings) -> None:
     """Ready-made images are not sampled, and a setting that says how would be ignored."""
     usual = Settings(n=settings.n)
-    names = ("seed", "sampler", "steps", "w", "eta", "karras", "dtype", "rounding")
+    names = ("seed", "sampler", "steps", "w", "eta", "karras", "dtype", "rounding", "interval", "rescale", "threshold")
     given = [f"--{name}" for name in names if getattr(settings, name) != getattr(usual, name)]
     if given:
         raise DiffevalError(f"images: {measured.path} holds ready-made images; leave {', '.join(given)} out")
@@ -156,6 +162,8 @@ def plan_sampling(checkpoint: Checkpoint, settings: Settings) -> SamplingPlan:
         dtype=settings.dtype,
         decode=checkpoint.decode,
         rounding=settings.rounding,
+        interval=_interval(settings, w),
+        rescale=_rescale(settings, w),
     )
     fitting = pick_batch(device, checkpoint.shape, branches=_branches(w))
     batch = settings.batch or min(fitting, max(LEAST_BATCH, 1 << (settings.n - 1).bit_length()))
@@ -181,11 +189,33 @@ def _guidance_scale(checkpoint: Checkpoint, w: float | None) -> float | None:
     return w
 
 
+def _interval(settings: Settings, w: float | None) -> tuple[float, float] | None:
+    if settings.interval is None:
+        return None
+    low, high = settings.interval
+    if not 0 <= low < high:
+        raise DiffevalError(f"sampling: --interval {low:g}:{high:g} is none; give sigma from low to high, e.g. 0.3:5")
+    if w is None:
+        raise DiffevalError("sampling: --interval restricts guidance, and the checkpoint is unconditional")
+    return settings.interval
+
+
+def _rescale(settings: Settings, w: float | None) -> float:
+    phi = settings.rescale or 0.0
+    if not 0 <= phi <= 1:
+        raise DiffevalError(f"sampling: --rescale {phi:g} is not between 0 and 1")
+    if phi and w is None:
+        raise DiffevalError("sampling: --rescale scales guidance back, and the checkpoint is unconditional")
+    return phi
+
+
 def _sampler(checkpoint: Checkpoint, settings: Settings) -> tuple[Sampler, int]:
     sampler = checkpoint.sampler
-    if settings.sampler is not None or settings.eta is not None or settings.karras is not None or sampler is None:
+    altering = {name: getattr(settings, name) for name in ("eta", "karras", "threshold")}
+    altered = [name for name, value in altering.items() if value is not None]
+    if settings.sampler is not None or altered or sampler is None:
         if settings.sampler is None and sampler is not None and sampler.name == "declared":
-            option = "--eta" if settings.eta is not None else "--karras"
+            option = f"--{altered[0]}"
             raise DiffevalError(
                 f"sampling: {option} would alter the declared sampler, {sampler.scheduler}; name one of ours, too, "
                 f"with --sampler"
@@ -197,6 +227,7 @@ def _sampler(checkpoint: Checkpoint, settings: Settings) -> tuple[Sampler, int]:
             checkpoint.prediction,
             eta=settings.eta,
             karras=settings.karras,
+            threshold=settings.threshold,
             bounded=checkpoint.value_range == (-1.0, 1.0),
         )
         # The declared number of steps belongs to the declared sampler.
@@ -222,6 +253,8 @@ def protocol_of(
         w=sampled.w if sampled else None,
         labels=_label_rule(generator),
         rounding=sampled.rounding if sampled else None,
+        interval=sampled.interval if sampled else None,
+        rescale=(sampled.rescale or None) if sampled else None,
         dtype=sampled.dtype if sampled else None,
         extractor=extractor.id if extractor else None,
         resize=extractor.resize if extractor else None,

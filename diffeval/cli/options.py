@@ -128,6 +128,17 @@ class Sampling:
     karras: Annotated[
         bool | None, typer.Option("--karras/--no-karras", help="Karras noise levels.", rich_help_panel=SAMPLING)
     ] = None
+    interval: Annotated[
+        str | None,
+        typer.Option(help="Noise levels sigma at which guidance acts, e.g. 0.3:5.", rich_help_panel=SAMPLING),
+    ] = None
+    rescale: Annotated[float | None, typer.Option(help="Guidance rescale phi, 0 to 1.", rich_help_panel=SAMPLING)] = (
+        None
+    )
+    threshold: Annotated[
+        float | None,
+        typer.Option(help="Dynamic thresholding of x_0 at this quantile, e.g. 0.995.", rich_help_panel=SAMPLING),
+    ] = None
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.", rich_help_panel=SAMPLING)] = "auto"
     dtype: Annotated[str, typer.Option(help="fp32, fp16 or bf16, of the network.", rich_help_panel=SAMPLING)] = "fp32"
     batch: Annotated[

@@ -10,6 +10,7 @@ import typer
 from diffeval.cli.console import ConsoleReporter
 from diffeval.cli.loading import load_options
 from diffeval.cli.options import Common, Loading, Measuring, Output, Reading, Sampling
+from diffeval.cli.parse import settings_of
 from diffeval.cli.running import document
 from diffeval.cli.tables import results_table
 from diffeval.errors import DiffevalError, ExitCode
@@ -43,7 +44,6 @@ def run_and_show(
     from diffeval.describe import describe
     from diffeval.evaluate import evaluate
     from diffeval.measured import Extracting, open_measured
-    from diffeval.plan import Settings
     from diffeval.prepared import usual_n
     from diffeval.published import combined
     from diffeval.ready import ReadyImages
@@ -55,7 +55,7 @@ def run_and_show(
     )
     if n is not None and n < 1:
         raise DiffevalError(f"--n is {n}, needs at least 1")
-    settings = Settings(n=n or 0, **dataclasses.asdict(sampling))
+    settings = settings_of(sampling, n or 0)
     if measuring.protocol is not None:
         available = len(measured.source) if isinstance(measured, ReadyImages) else None
         settings, extracting = combined(measuring.protocol, settings, extracting, reporter, available=available)

@@ -68,6 +68,8 @@ CLIPPING = ("ddpm", "ddim")
 # alpha_bar below which an epsilon prediction says nothing about x_0: its error is multiplied by 1/sqrt(alpha_bar),
 # a hundredfold here, and a sampler that does not clip x_0 never recovers from that.
 LEAST_SIGNAL = 1e-4
+# What dynamic thresholding divides x_0 by at most: no bound that is ever met.
+MOST_SCALE = 1e3
 
 
 def named_sampler(
@@ -77,6 +79,7 @@ def named_sampler(
     *,
     eta: float | None = None,
     karras: bool | None = None,
+    threshold: float | None = None,
     bounded: bool = True,
 ) -> Sampler:
     """One of our samplers, fitted to a noise schedule, with its options.
@@ -91,6 +94,7 @@ def named_sampler(
         prediction: the checkpoint's.
         eta: share of the DDPM's noise that DDIM adds per step, 0 to 1.
         karras: Karras et al.'s noise levels, for dpm++, euler, heun and unipc.
+        threshold: the quantile of |x_0| that dynamic thresholding scales to 1, where it is above 1; 0 to 1.
         bounded: whether x_0 lies in [-1, 1], so that it may be clipped to that.
 
     Raises:
@@ -114,6 +118,15 @@ def named_sampler(
         if name not in able:
             raise DiffevalError(f"sampler: {name} has no Karras noise levels; use one of {', '.join(able)}")
         config["use_karras_sigmas"] = karras
+    if threshold is not None:
+        able = [key for key, one in SAMPLERS.items() if _accepts(one, "thresholding")]
+        if name not in able or not 0.0 < threshold <= 1.0 or not bounded:
+            raise DiffevalError(
+                f"sampler: {name} with threshold={threshold:g}; dynamic thresholding is a quantile from 0 to 1, of "
+                f"{', '.join(able)}, for models of pixels in [-1, 1]"
+            )
+        # diffusers caps the scale at 1 by default, which is plain clipping.
+        config |= {"thresholding": True, "dynamic_thresholding_ratio": threshold, "sample_max_value": MOST_SCALE}
     return dataclasses.replace(sampler, config=config, step_options=options)
 
 

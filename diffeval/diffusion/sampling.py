@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 
 from diffeval.diffusion.conditions import balanced_labels
-from diffeval.diffusion.guidance import Denoiser, guided
+from diffeval.diffusion.guidance import Denoiser, guided, within
 from diffeval.diffusion.noise import initial_noise, step_generators
 from diffeval.diffusion.prediction import PredictionType
 from diffeval.diffusion.samplers import Sampler, build_scheduler, is_stochastic
@@ -58,6 +58,8 @@ class Generator:
         dtype: name in ``DTYPES``.
         decode: maps the final x_0 (float32, on ``device``) to pixels in [-1, 1].
         rounding: name in ``ROUNDINGS``.
+        interval: noise levels sigma, low and high, at which guidance acts (elsewhere w is 1); None for all.
+        rescale: phi, how far guided predictions are scaled back to the spread of conditional ones, 0 to 1.
     """
 
     denoiser: Denoiser
@@ -74,6 +76,8 @@ class Generator:
     dtype: str
     decode: Callable[[torch.Tensor], torch.Tensor]
     rounding: str = "nearest"
+    interval: tuple[float, float] | None = None
+    rescale: float = 0.0
 
     @property
     def limit(self) -> None:
@@ -118,8 +122,15 @@ class Generator:
         self, x: torch.Tensor, t: torch.Tensor, condition: torch.Tensor | None, null: torch.Tensor | None
     ) -> torch.Tensor:
         """Guided prediction in float32; only the network itself runs in ``dtype``, not the sampler."""
+        w = self.w if self.w is None or within(self.interval, self._log_snr(float(t))) else 1.0
         with self._autocast():
-            return guided(self.denoiser, x.float(), t, condition, null, self.w).float()
+            return guided(self.denoiser, x.float(), t, condition, null, w, self.rescale).float()
+
+    def _log_snr(self, t: float) -> float:
+        """At a timestep, or between two."""
+        if self.interval is None:
+            return 0.0
+        return float(np.interp(t, np.arange(self.schedule.timesteps), np.maximum(self.schedule.log_snr, -1e4)))
 
     def _autocast(self) -> AbstractContextManager[Any]:
         if self.dtype == "fp32":

@@ -92,6 +92,8 @@ class Protocol:
         resize: how images reach the extractor's size.
         reference: the reference and its split, e.g. ``digits@train``.
         reference_hash: sha256 over the reference's images, or over its moments.
+        interval: noise levels at which guidance acts; None for all.
+        rescale: phi of guidance rescaling; None for none.
     """
 
     task: str
@@ -106,6 +108,8 @@ class Protocol:
     resize: str | None = None
     reference: str | None = None
     reference_hash: str | None = None
+    interval: tuple[float, float] | None = None
+    rescale: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

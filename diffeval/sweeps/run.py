@@ -34,7 +34,15 @@ from diffeval.sweeps.leave_out import LeftOut, leave_out
 # What every point is read by; what cannot be computed is left out, and said once.
 FAMILIES = ("fid", "kid", "manifold", "class_accuracy", "within_class", "appearance")
 # Fields of the protocol that an axis of that name decides.
-DECIDED = {"w": ("w",), "steps": ("steps",), "sampler": ("sampler", "sampler_config"), "dtype": ("dtype",)}
+DECIDED: dict[str, tuple[str, ...]] = {
+    "w": ("w",),
+    "steps": ("steps",),
+    "sampler": ("sampler", "sampler_config"),
+    "dtype": ("dtype",),
+    "rescale": ("rescale",),
+}
+# Settings of the sampler: another value is another configuration.
+DECIDED |= dict.fromkeys(("eta", "karras", "threshold"), ("sampler_config",))
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,16 @@ from diffeval.sweeps.run import changed, measure, point_name
 SCALES = (1.0, 1.5, 2.0, 3.0, 5.0, 7.0, 10.0)
 USUAL_N = 2000
 # Settings that ``--over`` takes, and what makes a value of its text.
-AXES = {"steps": int, "w": float, "sampler": str, "eta": float, "karras": bool, "dtype": str}
+AXES = {
+    "steps": int,
+    "w": float,
+    "sampler": str,
+    "eta": float,
+    "karras": bool,
+    "dtype": str,
+    "rescale": float,
+    "threshold": float,
+}
 
 
 def sweep_scales(

@@ -1,6 +1,5 @@
 """``diffeval sample``."""
 
-import dataclasses
 from pathlib import Path
 from typing import Annotated
 
@@ -8,6 +7,7 @@ import typer
 
 from diffeval.cli.loading import load_checkpoint
 from diffeval.cli.options import OUTPUT, Common, Loading, Output, Sampling, with_options
+from diffeval.cli.parse import settings_of
 from diffeval.cli.running import document, reporting
 from diffeval.cli.scored import show_plan
 from diffeval.errors import DiffevalError
@@ -46,10 +46,9 @@ def sample(
         from diffeval.describe import describe_sampling
         from diffeval.evaluate import sample as draw
         from diffeval.export import write_npz, write_png
-        from diffeval.plan import Settings
         from diffeval.ready import PREFIX as READY
 
-        settings = Settings(n=n, **dataclasses.asdict(sampling))
+        settings = settings_of(sampling, n)
         if checkpoint.startswith(READY):
             raise DiffevalError(f"sample: {checkpoint} is ready-made images; give a checkpoint to sample")
         loaded = load_checkpoint(checkpoint, loading)

@@ -1,6 +1,5 @@
 """``diffeval sweep-cfg`` and ``diffeval sweep``."""
 
-import dataclasses
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,9 +10,11 @@ import typer
 from diffeval.cli.console import ConsoleReporter
 from diffeval.cli.loading import load_options
 from diffeval.cli.options import SCORING, Common, Loading, Measuring, Output, Reading, Sampling, with_options
+from diffeval.cli.parse import settings_of
 from diffeval.cli.running import reporting
 from diffeval.cli.scored import folder_bytes, show_plan, size_text
 from diffeval.cli.tables import columns
+from diffeval.errors import DiffevalError
 from diffeval.report.words import number
 from diffeval.runs.document import results_document, to_json
 from diffeval.runs.records import Param, Results
@@ -21,6 +22,7 @@ from diffeval.runs.records import Param, Results
 if TYPE_CHECKING:
     from diffeval.checkpoints.checkpoint import Checkpoint
     from diffeval.data.source import OpenOptions
+    from diffeval.plan import Settings
 
 # Columns of the table that a sweep prints, of those that were measured.
 COLUMNS = (
@@ -101,7 +103,7 @@ def sweep(
         list[str],
         typer.Option(
             help="A setting and its values, e.g. steps=5,10,20; several make a grid. Settings: steps, w, sampler, "
-            "eta, karras, dtype.",
+            "eta, karras, dtype, rescale, threshold.",
             rich_help_panel=SCORING,
         ),
     ],
@@ -148,13 +150,10 @@ def _open(
     return open_measured(checkpoint, load_options(loading), opening), opening  # type: ignore[return-value]
 
 
-def _settings(n: int, sampling: Sampling):  # type: ignore[no-untyped-def]
-    from diffeval.errors import DiffevalError
-    from diffeval.plan import Settings
-
+def _settings(n: int, sampling: Sampling) -> "Settings":
     if n < 1:
         raise DiffevalError(f"--n is {n}, needs at least 1")
-    return Settings(n=n, **dataclasses.asdict(sampling))
+    return settings_of(sampling, n)
 
 
 def _extracting(measuring: Measuring, loading: Loading):  # type: ignore[no-untyped-def]
