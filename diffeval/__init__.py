@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from diffeval.evaluate import evaluate, sample
     from diffeval.plan import Settings
     from diffeval.report.page import report
+    from diffeval.sweeps.sweep import sweep, sweep_scales
     from diffeval.training.train import train
 
 __all__ = [
@@ -31,6 +32,8 @@ __all__ = [
     "load",
     "report",
     "sample",
+    "sweep",
+    "sweep_scales",
     "train",
 ]
 
@@ -42,6 +45,8 @@ _WHERE = {
     "sample": "diffeval.evaluate",
     "Settings": "diffeval.plan",
     "report": "diffeval.report.page",
+    "sweep": "diffeval.sweeps.sweep",
+    "sweep_scales": "diffeval.sweeps.sweep",
     "train": "diffeval.training.train",
 }
 
