@@ -2,7 +2,7 @@
 
     python benchmarks/sweep.py [--n 1000]
 
-Both measure the digits model at the same guidance scales by the same metrics, each in a fresh process and folder with a
+Both measure the digits model at the same guidance scales by the same metrics, each in a fresh process and folder and a
 warm cache of the reference. The loop is what one would write without ``sweep-cfg``: ``diffeval eval`` once per scale.
 """
 
