@@ -16,17 +16,20 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
+from PIL import Image
 from record import save
+from scipy.spatial.distance import pdist
 from scipy.special import softmax
 from sklearn.metrics import accuracy_score
 from sklearn.metrics.pairwise import rbf_kernel
 
+from diffeval.features.appearance import appearance
 from diffeval.metrics.manifold import NEIGHBOURS, make_cloud, read
 from diffeval.metrics.metric import METRICS, Array, Estimate, FeatureSet
 from diffeval.metrics.vendi import bandwidth, diversity
 
 N = 2500
-LIBRARIES = ("numpy", "scipy", "torch", "torch-fidelity", "prdc", "torchmetrics", "scikit-learn")
+LIBRARIES = ("numpy", "scipy", "torch", "torch-fidelity", "prdc", "torchmetrics", "scikit-learn", "pillow")
 NAMES = ("ant", "bee", "cow", "doe", "eel")
 Row = dict[str, object]
 
@@ -78,9 +81,9 @@ def frechet_debiased() -> Row:
     """Gaussian laws N(0, 1) and N(1/2, 4/3 1) in 8 dimensions: 8 (1/4 + 1 + 4/3 - 2 (4/3)^1/2)."""
     random = np.random.Generator(np.random.Philox(5))
     truth = 8 * (0.25 + 1 + 4 / 3 - 2 * (4 / 3) ** 0.5)
-    x, y = 0.5 + (4 / 3) ** 0.5 * random.standard_normal((400, 8)), random.standard_normal((400, 8))
+    x, y = 0.5 + (4 / 3) ** 0.5 * random.standard_normal((20000, 8)), random.standard_normal((20000, 8))
     return in_errors(
-        "fid_debiased", "the distance of the populations", of("fid_debiased", *map(FeatureSet, (x, y))), truth
+        "fid_debiased", "the distance of the populations", of("fid_debiased", FeatureSet(x), FeatureSet(y)), truth
     )
 
 
@@ -191,7 +194,8 @@ def diversities(d: int, x: Array, y: Array) -> Iterator[Row]:
 
 
 def clip_distance(d: int, x: Array, y: Array) -> Iterator[Row]:
-    found = of("cmmd", *(FeatureSet(side, extractor="clip:ViT-L-14-336") for side in (x, y)))
+    images, real = (FeatureSet(side, extractor="clip:ViT-L-14-336") for side in (x, y))
+    found = of("cmmd", images, real)
     units = [side / np.linalg.norm(side, axis=1, keepdims=True) for side in (x, y)]
     inner, outer, across = (rbf_kernel(a, b, gamma=1 / 200) for a, b in ((units[0],) * 2, (units[1],) * 2, units))
     biased = 1000 * float(inner.mean() + outer.mean() - 2 * across.mean())
@@ -202,18 +206,47 @@ def clip_distance(d: int, x: Array, y: Array) -> Iterator[Row]:
     yield row("cmmd", "the same without an image's pair with itself (U)", d, found.value or 0.0, unbiased, 1e-7)
 
 
+def distances_within(d: int, x: Array, y: Array) -> Iterator[Row]:
+    labels = np.arange(N) % len(NAMES)
+    images, real = (FeatureSet(side, labels, None, NAMES) for side in (x, y))
+    ours = of("within_class_distance", images, real).value or 0.0
+    theirs = float(np.mean([pdist(x[labels == label]).mean() for label in range(len(NAMES))]))
+    yield row("within_class_distance", "no peer has it: SciPy's pdist", d, ours, theirs, 1e-6)
+
+
+def looks() -> Iterator[Row]:
+    """Of colour images, by Pillow's HSV and NumPy's means; Pillow rounds a saturation to 1/255 downwards."""
+    random = np.random.Generator(np.random.Philox(8))
+    sides = [random.integers(low, high, (200, 3, 16, 16), dtype=np.uint8) for low, high in ((0, 256), (40, 230))]
+    empty = np.zeros((200, 1))
+    images, real = (FeatureSet(empty, appearance=appearance(side).astype(np.float64)) for side in sides)
+    unit = [side / 127.5 - 1.0 for side in sides]
+    hsv = [np.asarray(Image.fromarray(one.transpose(1, 2, 0)).convert("HSV"))[..., 1] for one in sides[0]]
+    spread = [np.array([one.std() for one in side.reshape(-1, 16 * 16)]).reshape(-1, 3).mean(axis=0) for side in unit]
+    light = [1 + side.mean(axis=(0, 2, 3)) for side in unit]
+    for score, theirs, tolerance in (
+        ("saturated_pixels", float((np.abs(unit[0]) > 0.98).mean()), 1e-6),
+        ("colour_saturation", float(np.mean(hsv)) / 255, 0.005),
+        ("contrast_ratio", float((spread[0] / spread[1]).mean()), 1e-6),
+        ("brightness_ratio", float((light[0] / light[1]).mean()), 1e-6),
+    ):
+        against = "no peer has it: Pillow's HSV" if score == "colour_saturation" else "no peer has it: NumPy"
+        yield row(score, against, None, of(score, images, real).value or 0.0, theirs, tolerance)
+
+
 FAMILIES: tuple[Callable[[int, Array, Array], Iterator[Row]], ...] = (
     frechet,
     kernel_distance,
     neighbourhoods,
     diversities,
     clip_distance,
+    distances_within,
 )
 
 
 def main() -> None:
     argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
-    rows = [frechet_debiased(), *inception_scores(), *class_accuracies()]
+    rows = [frechet_debiased(), *inception_scores(), *class_accuracies(), *looks()]
     for d in (64, 2048):
         pair = sides(d)
         rows += [line for family in FAMILIES for line in family(d, *pair)]

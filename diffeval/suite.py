@@ -62,7 +62,7 @@ def choose(names: Sequence[str] | None = None) -> Suite:
             # FID means both of its values, as it does in the command of that name.
             shown |= {name, *METRICS[name].scores} if name in METRICS else {name}
         else:
-            raise DiffevalError(f"unknown metric {name!r};{did_you_mean(name, [*makers, *METRICS])}")
+            raise DiffevalError(f"unknown metric {name!r};{did_you_mean(name, {*makers, *METRICS})}")
         metrics.append(makers.get(name, name))
     return Suite(tuple(dict.fromkeys(metrics)), frozenset(shown), asked=True)
 

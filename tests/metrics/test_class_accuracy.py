@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from diffeval.metrics.class_accuracy import class_accuracy, hits, wilson, worse_than
+from diffeval.metrics.class_accuracy import class_accuracy, hits, wilson
 from diffeval.metrics.metric import Estimate, FeatureSet, LackingError
 
 NAMES = ("cat", "dog", "owl")
@@ -48,10 +48,6 @@ def test_interval_is_wilsons(hit: int, n: int) -> None:
     assert wilson(hit / n, n) == pytest.approx((expected.low, expected.high), abs=1e-7)
     found = _score(_images([0] * hit + [1] * (n - hit), [0] * n))
     assert found.ci95 == pytest.approx((expected.low, expected.high), abs=1e-7)
-
-
-def test_so_few_hits_or_fewer() -> None:
-    assert worse_than(3, 20, 0.6) == pytest.approx(binomtest(3, 20, 0.6, alternative="less").pvalue, rel=1e-12)
 
 
 def test_error_covers_the_scatter_of_redraws() -> None:
