@@ -46,8 +46,11 @@ class Points:
 
 
 def points(features: npt.NDArray[np.floating], centre: Array, device: torch.device | None = None) -> Points:
-    """Features [n, d] with a common centre [d] taken off, which distances do not feel but rounding does."""
-    device = device or torch.device("cpu")
+    """Features [n, d] with a common centre [d] taken off, which distances do not feel but rounding does.
+
+    They lie on a CUDA device where there is one, and ``device`` does not name another.
+    """
+    device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
     rows = torch.empty(features.shape, device=device)
     norms = torch.empty(len(features), device=device)
     # In parts, because differences from a float64 centre are float64, too.
@@ -133,7 +136,7 @@ def _search_again(cloud: Points, rows: Index, values: Array, found: Index) -> No
     chosen = torch.from_numpy(rows).to(cloud.rows.device)
     own = Points(cloud.exact, cloud.rows[chosen], cloud.norms[chosen])
     squared = squared_block(own, slice(None), cloud, slice(None))
-    squared[torch.arange(len(rows)), chosen] = torch.inf
+    squared[torch.arange(len(rows), device=chosen.device), chosen] = torch.inf
     i, j = (part.cpu().numpy() for part in (squared <= limit[:, None]).nonzero(as_tuple=True))
     exact = exact_squared(cloud, rows[i], cloud, j)
     order = np.lexsort((j, exact, i))

@@ -38,7 +38,7 @@ def bandwidth(reference: FeatureSet) -> float:
     """
     rows = np.sort(np.random.Generator(np.random.Philox(_DRAW)).permutation(len(reference))[:SOME])
     some = _points(reference.features[rows])
-    squared = squared_block(some, slice(None), some, slice(None)).numpy()
+    squared = squared_block(some, slice(None), some, slice(None)).cpu().numpy()
     width = SHARE * sqrt(float(np.median(squared[np.triu_indices(len(rows), 1)])))
     if not width:
         raise ValueError("most real images have the same features, and no bandwidth can be told from them")
