@@ -10,6 +10,7 @@ from diffeval.metrics.metric import Array, Estimate, FeatureSet
 from diffeval.progress import SilentReporter
 from diffeval.real import RealImages
 from diffeval.scoring import Choices, score_counts
+from diffeval.suite import choose
 
 Labels = npt.NDArray[np.int64]
 
@@ -283,7 +284,7 @@ def test_its_own_null_goes_before_held_out_images() -> None:
     ours, theirs, held_out = (FeatureSet(random.standard_normal((size, 3))) for size in (30, 40, 25))
     real = RealImages("real", "none", theirs, held_out, independent=False, warnings=())
     scoring = score_counts(
-        ours, real, (20, 30), Choices(("kid",), "images", None), params={}, reporter=SilentReporter()
+        ours, real, (20, 30), Choices(choose(("kid",)), "images", None), params={}, reporter=SilentReporter()
     )
     assert [score.null.n for score in scoring.scores if score.null is not None] == [20, 30]
     own: Estimate = kid(ours, theirs, False)[0]
