@@ -132,7 +132,7 @@ def test_out_of_memory_halves_the_batch_and_says_so(
 
     monkeypatch.setattr(Generator, "images", tight)
     reporter = SilentReporter()
-    results = evaluate(tiny_checkpoint, settings=FAST, out=tmp_path / "run", reporter=reporter)
+    results = evaluate(tiny_checkpoint, metrics=("fid",), settings=FAST, out=tmp_path / "run", reporter=reporter)
     assert reporter.warnings == [
         "out of memory with a batch of 50; going on with 25",
         "out of memory with a batch of 25; going on with 12",

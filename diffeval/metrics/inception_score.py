@@ -35,7 +35,8 @@ def split_scores(logits: Array, parts: int) -> Array:
 def inception_score(generated: FeatureSet, reference: FeatureSet, independent: bool) -> tuple[Estimate, ...]:
     """The exponential of the mean KL(p(y | x) || p(y)), by the extractor's classifier. Range: 1 to its classes.
 
-    The mean over contiguous splits of min(n, 5000) images, as ADM has it; ``ten_splits`` in the parameters is
+    The mean over contiguous splits of min(n, 5000) images, as ADM has it where 5000 divides n (elsewhere its last
+    split is shorter, ours are equal); ``ten_splits`` in the parameters is
     torch-fidelity's convention (without its shuffling). Logits of ``inception`` are without bias, as both have them.
     It never looks at real images: it says nothing of whether the images look like them, only whether the classifier
     is sure, and its value for another classifier is another number. The null is what the reference reads at as many

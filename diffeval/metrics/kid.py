@@ -40,6 +40,8 @@ LEAST = 10
 LEAST_ERROR = 4
 # Of the normal law, for a 95% interval.
 QUANTILE = 1.959964
+# Relative to the value, an error below this is none.
+ROUNDING = 1e-8
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +125,7 @@ def _direction(parts: tuple[Part, Part], pool: Pool) -> tuple[Array, Array]:
 
 def interval(value: float, spread: Spread, rate: float) -> tuple[float, float]:
     """95% confidence interval; ``rate`` is s of the module's docstring, and 0 gives value +- 1.96 std_error."""
-    if not spread.variance:
+    if spread.variance <= (ROUNDING * value) ** 2:  # images that are all the same, and what rounding leaves of that
         return value, value
     bend = QUANTILE**2 * rate / 2
     # The third cumulant over the variance is s near distance 0, and 3 s / 2 where single images make the variance.

@@ -290,3 +290,13 @@ def test_its_own_null_goes_before_held_out_images() -> None:
     own: Estimate = kid(ours, theirs, False)[0]
     assert scoring.scores[-1].null == own.null
     assert scoring.tables["floor"][0]["n"] == 25
+
+
+def test_images_that_are_all_the_same_have_an_interval_that_holds_their_value() -> None:
+    random = _random(23)
+    same, reference = FeatureSet(np.full((200, 6), 0.3)), FeatureSet(random.standard_normal((300, 6)))
+    (found,) = kid(same, reference, False)
+    assert found.value is not None
+    assert found.ci95 is not None
+    assert found.ci95[0] <= found.value <= found.ci95[1]
+    assert found.ci95[1] - found.ci95[0] < 1e-6
