@@ -105,6 +105,11 @@ class Loading:
     )
 
 
+CKPT_HELP = "digits, a diffusers folder, hf:ORG/NAME, a weights file with --model, or images:DIR."
+# What is measured; the argument of every command that scores.
+Measured = Annotated[str, typer.Argument(metavar="CKPT", help=CKPT_HELP)]
+
+
 @dataclass(frozen=True, slots=True)
 class Sampling:
     """How images are drawn."""

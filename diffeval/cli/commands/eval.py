@@ -4,7 +4,18 @@ from typing import Annotated
 
 import typer
 
-from diffeval.cli.options import SCORING, Common, Loading, Measuring, Output, Reading, Sampling, with_options
+from diffeval.cli.options import (
+    CKPT_HELP,
+    SCORING,
+    Common,
+    Loading,
+    Measured,
+    Measuring,
+    Output,
+    Reading,
+    Sampling,
+    with_options,
+)
 from diffeval.cli.parse import counts, keep
 from diffeval.cli.running import document, reporting
 from diffeval.cli.scored import run_and_show
@@ -12,14 +23,7 @@ from diffeval.cli.tables import columns
 
 PR = ("precision", "recall", "density", "coverage")
 
-Measured = Annotated[
-    str | None,
-    typer.Argument(
-        metavar="CKPT",
-        help="digits, a diffusers folder, hf:ORG/NAME, a weights file with --model, or images:DIR.",
-        show_default=False,
-    ),
-]
+MaybeMeasured = Annotated[str | None, typer.Argument(metavar="CKPT", help=CKPT_HELP, show_default=False)]
 Number = Annotated[
     int | None,
     typer.Option("--n", help="Images; by default 5000, all of images:DIR, or the most of --at."),
@@ -35,7 +39,7 @@ def evaluate(
     measuring: Measuring,
     reading: Reading,
     output: Output,
-    checkpoint: Measured = None,
+    checkpoint: MaybeMeasured = None,
     metrics: Annotated[
         str | None,
         typer.Option(help="Scores, e.g. fid,precision; by default the standard suite.", rich_help_panel=SCORING),
@@ -81,12 +85,7 @@ def evaluate(
 
 @with_options
 def pr(
-    checkpoint: Annotated[
-        str,
-        typer.Argument(
-            metavar="CKPT", help="digits, a diffusers folder, hf:ORG/NAME, a weights file with --model, or images:DIR."
-        ),
-    ],
+    checkpoint: Measured,
     common: Common,
     loading: Loading,
     sampling: Sampling,

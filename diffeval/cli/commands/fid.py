@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from diffeval.cli.options import SCORING, Common, Loading, Measuring, Output, Reading, Sampling, with_options
+from diffeval.cli.options import SCORING, Common, Loading, Measured, Measuring, Output, Reading, Sampling, with_options
 from diffeval.cli.parse import counts, keep
 from diffeval.cli.running import reporting
 from diffeval.cli.scored import run_and_show
@@ -15,12 +15,7 @@ FIRST = 1000
 
 @with_options
 def fid(
-    checkpoint: Annotated[
-        str,
-        typer.Argument(
-            metavar="CKPT", help="digits, a diffusers folder, hf:ORG/NAME, a weights file with --model, or images:DIR."
-        ),
-    ],
+    checkpoint: Measured,
     common: Common,
     loading: Loading,
     sampling: Sampling,
