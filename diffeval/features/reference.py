@@ -24,9 +24,7 @@ def extract_source(source: ImageSource, extractor: Extractor, reporter: Reporter
     reporter.note(f"reference {source.spec}: extracting {len(source)} images")
     found = extract_all(extractor, source, reporter=reporter)
     try:
-        replace_arrays(
-            path, {"features": found.features, **({} if found.logits is None else {"logits": found.logits})}
-        )
+        replace_arrays(path, {name: array for name in names if (array := getattr(found, name)) is not None})
     except DiffevalError as error:
         reporter.note(f"the cache is not used: {error}")
     return found
