@@ -91,8 +91,9 @@ def test_each_fault_is_where_it_is_said_to_be(zoo: Any) -> None:
     t = torch.tensor([0, 40, 999])
     assert training("index-reversed-cnn")._told(t).tolist() == [999, 959, 0]
     assert training("index-respaced-unet")._told(t).tolist() == [0, 2, 49]
-    late = training("low-timesteps-untrained-cnn", batch=2000)._batch(0).t
+    late = training("low-timesteps-untrained-cnn-table", batch=2000)._batch(0).t
     assert (int(late.min()), int(late.max())) == (100, 999)
+    assert len(training("hasty-batchnorm-v")._batch(3).t.unique()) == 1
     plain, shuffled = training("unet-epsilon-cosine")._batch(5), training("condition-ignored-unet")._batch(5)
     assert torch.equal(plain.x0, shuffled.x0)
     assert not torch.equal(plain.condition, shuffled.condition)

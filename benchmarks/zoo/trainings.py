@@ -40,7 +40,7 @@ class Trained:
         weights: averaged ones behind ``ema.``, raw ones behind ``raw.``.
         log: one row per step, as ``diffeval train`` writes it.
         probes: loss and gradient norm by timestep bucket, every 100 steps, as ``diffeval train`` writes them.
-        seconds: of the training.
+        seconds: of one core.
         parameters: of the network.
         rows: numbers of the training images among the split's, where they were chosen; None for all.
         source: what it was trained on.
@@ -144,6 +144,8 @@ class Training:
         least = entry.least_timestep
         if least:
             batch = dataclasses.replace(batch, t=least + batch.t * (entry.timesteps - least) // entry.timesteps)
+        if entry.one_timestep:
+            batch = dataclasses.replace(batch, t=batch.t[:1].expand(len(batch.t)))
         if entry.shuffled and batch.condition is not None:
             order = torch.from_numpy(_random(entry, _SHUFFLE, step).permutation(len(batch.condition)))
             batch = dataclasses.replace(batch, condition=batch.condition[order])
@@ -200,7 +202,7 @@ def train(entry: Entry, source: ImageSource) -> Trained:
     Raises:
         DiffevalError: if the loss stops being finite.
     """
-    training, started = Training(entry, source), time.monotonic()
+    training, started = Training(entry, source), time.process_time()
     log, probes = [], [training.probe(0)]
     for step in range(entry.last_step):
         log.append(training.advance(step))
@@ -210,7 +212,7 @@ def train(entry: Entry, source: ImageSource) -> Trained:
         weights=training.weights(),
         log=tuple(log),
         probes=tuple(probes),
-        seconds=time.monotonic() - started,
+        seconds=time.process_time() - started,
         parameters=sum(parameter.numel() for parameter in training.network.parameters()),
         rows=training.rows,
         source=training.source,
