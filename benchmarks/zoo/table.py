@@ -194,7 +194,9 @@ def _faulty() -> list[Entry]:
         *_on_both("ema-too-slow", "ema", *_unet_and("cnn", **slow)),
         *_on_both("ema-never-updated", "ema", *_unets(ema_start="never")),
         # A sinusoid is continued smoothly to what was not trained, the rows of a table are not.
-        *_on_both("low-timesteps-untrained", "loss-profile", *_unet_and("cnn_table", least_timestep=100)),
+        *_on_both(
+            "low-timesteps-untrained", "loss-profile", *_unet_and("cnn_table", schedule="linear", least_timestep=100)
+        ),
         *_on_both("short-linear", "terminal-snr", *_unets(schedule="linear", timesteps=200)),
         *_on_both("affine", "loss-profile", *_by_network("affine", drop_condition=None, steps=4000)),
         *_on_both("near-sighted", "receptive-field", *_by_network("cnn_near", steps=LONGER)),
