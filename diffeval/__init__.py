@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from diffeval.checkpoints.declaration import Declaration
     from diffeval.checkpoints.options import LoadOptions
     from diffeval.evaluate import evaluate, sample
+    from diffeval.examine import check
     from diffeval.plan import Settings
     from diffeval.report.page import report
     from diffeval.sweeps.sweep import sweep, sweep_scales
@@ -28,6 +29,7 @@ __all__ = [
     "LoadOptions",
     "Settings",
     "__version__",
+    "check",
     "evaluate",
     "load",
     "report",
@@ -43,6 +45,7 @@ _WHERE = {
     "load": "diffeval.checkpoints.checkpoint",
     "evaluate": "diffeval.evaluate",
     "sample": "diffeval.evaluate",
+    "check": "diffeval.examine",
     "Settings": "diffeval.plan",
     "report": "diffeval.report.page",
     "sweep": "diffeval.sweeps.sweep",

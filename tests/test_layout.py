@@ -38,7 +38,8 @@ ROWS = (
         "suite",
         "export",
     ),
-    ("evaluate", "sweeps", "describe", "compare", "refs"),
+    ("checks",),
+    ("evaluate", "examine", "sweeps", "describe", "compare", "refs"),
     ("report", "doctor"),
     ("cli", "__main__"),
 )

@@ -1,5 +1,6 @@
 """What a network predicts, and the target that this makes of (x_0, eps, t)."""
 
+import math
 from typing import Literal, get_args
 
 import torch
@@ -24,3 +25,22 @@ def training_target(
         return x0
     velocity: torch.Tensor = scheduler.get_velocity(x0, noise, t)
     return velocity
+
+
+def predicted_clean(
+    prediction: PredictionType, alpha_bar: float, x: torch.Tensor, output: torch.Tensor
+) -> torch.Tensor:
+    """The clean image x_0 that a prediction at x_t stands for, of x's shape.
+
+    An epsilon prediction is divided by sqrt(alpha_bar), its error with it.
+
+    Args:
+        prediction: what ``output`` is.
+        alpha_bar: signal power at t, above 0 for ``epsilon``.
+        x: x_t in the variance-preserving scale.
+        output: the network's.
+    """
+    signal, noise = math.sqrt(alpha_bar), math.sqrt(1.0 - alpha_bar)
+    if prediction == "epsilon":
+        return (x - noise * output) / signal
+    return output if prediction == "sample" else signal * x - noise * output

@@ -1,5 +1,6 @@
 """The one sampling loop: noise and labels by index, a diffusers scheduler, guidance, uint8 images out."""
 
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -37,6 +38,23 @@ def full_precision() -> Iterator[None]:
         yield
     finally:
         torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = before
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step of a sampler.
+
+    Attributes:
+        t: the timestep that the network is told; some samplers use values between two.
+        seen: what the network is given, x_t scaled as in training: float32 [b, C, H, W].
+        output: the guided prediction there, float32.
+        after: what the sampler holds after the step, in its own scale; x_0 after the last one.
+    """
+
+    t: float
+    seen: torch.Tensor
+    output: torch.Tensor
+    after: torch.Tensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,14 +114,35 @@ class Generator:
         Raises:
             DiffevalError: if the network's output stops being finite.
         """
+        return self._to_uint8(self.decode(self.latents(indices)), indices)
+
+    @torch.inference_mode()
+    def latents(self, indices: range, *, same_start: bool = False) -> torch.Tensor:
+        """What the sampler ends with, before it is decoded and rounded: float32 [len(indices), C, H, W]."""
+        last = deque(self.walk(indices, same_start=same_start), maxlen=1)
+        return last[0].after
+
+    @torch.inference_mode()
+    def walk(self, indices: range, *, same_start: bool = False) -> Iterator[Step]:
+        """The sampler's steps, from x_T to x_0, for consecutive indices as one batch.
+
+        Args:
+            indices: of the images.
+            same_start: whether the network is to see at first exactly the noise. Some samplers scale it by a few
+                per mille where a schedule ends with signal left, and then differ from others from the start.
+        """
         scheduler = build_scheduler(self.sampler, self.schedule, self.prediction, self.steps)
         options = self._step_options(indices)
         condition, null = self._conditions(indices)
-        x = initial_noise(self.seed, indices, self.shape).to(self.device) * scheduler.init_noise_sigma
+        noise = initial_noise(self.seed, indices, self.shape).to(self.device)
+        x = noise * scheduler.init_noise_sigma
+        if same_start:
+            x = x * (noise.norm() / scheduler.scale_model_input(x, scheduler.timesteps[0]).norm())
         for t in scheduler.timesteps:
-            output = self._predict(scheduler.scale_model_input(x, t), t.to(self.device), condition, null)
+            seen = scheduler.scale_model_input(x, t)
+            output = self._predict(seen, t.to(self.device), condition, null)
             x = scheduler.step(output, t, x, **options, return_dict=False)[0]
-        return self._to_uint8(self.decode(x), indices)
+            yield Step(float(t), seen, output, x)
 
     def _step_options(self, indices: range) -> dict[str, Any]:
         options = dict(self.sampler.step_options)

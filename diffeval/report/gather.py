@@ -4,12 +4,13 @@ import json
 from pathlib import Path
 
 from diffeval.errors import DiffevalError
+from diffeval.report.check_view import check_view
 from diffeval.report.facts import facts, protocol_table, provenance_table
 from diffeval.report.figures import fid_against_n, probe_heatmaps, training_curves
-from diffeval.report.images import tiles
+from diffeval.report.images import captions_of, tiles
 from diffeval.report.lists import lists
 from diffeval.report.sweep_view import sweep_view
-from diffeval.report.view import Card, Figure, RunView, Table, Tile
+from diffeval.report.view import Card, Figure, Gallery, RunView, Table, Tile
 from diffeval.report.words import floor_sentence, interval_text, number, settings_line
 from diffeval.runs.directory import RunDirectory, RunState
 from diffeval.runs.logs import read_log
@@ -33,6 +34,8 @@ def run_view(path: Path, index: int) -> RunView:
         raise DiffevalError(f"report: {path} is no run directory (it has no run.json); give one, e.g. under runs/")
     if state.task == "train":
         return _training_view(run, state, index)
+    if state.task == "check" and (results := run.results()) is not None:
+        return check_view(run, state, results, index)
     if state.task.startswith("sweep") and (results := run.results()) is not None:
         return sweep_view(run, state, results, index)
     results = run.results()
@@ -53,8 +56,7 @@ def _evaluation_view(run: RunDirectory, state: RunState, results: Results, index
         status=state.status,
         cards=tuple(_card(results, name) for name in _names(results)),
         figures=() if figure is None else (figure,),
-        grid=grid,
-        grid_sentence=_grid_sentence(results, len(grid)),
+        galleries=(Gallery("Samples", _grid_sentence(results, len(grid)), grid),) if grid else (),
         lists=lists(results),
         tables=(
             protocol_table(results),
@@ -131,4 +133,4 @@ def _grid(run: RunDirectory, seed: int | None) -> tuple[Tile, ...]:
     if arrays is None:
         return ()
     labels = arrays["labels"].tolist() if "labels" in arrays else None
-    return tiles(arrays["images"], labels, seed)
+    return tiles(arrays["images"], captions_of(len(arrays["images"]), labels, seed))

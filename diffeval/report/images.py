@@ -17,13 +17,15 @@ LOSSLESS_UP_TO = 32
 SHOWN_SMALL, SHOWN_LARGE = 64, 128
 
 
-def tiles(images: npt.NDArray[np.uint8], labels: Sequence[int] | None, seed: int | None) -> tuple[Tile, ...]:
-    """Tiles of uint8 images [n, C, H, W], grey or RGB, in order; without a seed where they were not sampled."""
-    begun = "image" if seed is None else f"seed {seed}, image"
-    captions = [
-        f"{begun} {index}" + ("" if labels is None else f", class {labels[index]}") for index in range(len(images))
-    ]
+def tiles(images: npt.NDArray[np.uint8], captions: Sequence[str]) -> tuple[Tile, ...]:
+    """Tiles of uint8 images [n, C, H, W], grey or RGB, in order."""
     return tuple(_tile(pixels, caption) for pixels, caption in zip(images, captions, strict=True))
+
+
+def captions_of(count: int, labels: Sequence[int] | None, seed: int | None) -> list[str]:
+    """What the first images of a run are; without a seed where they were not sampled."""
+    begun = "image" if seed is None else f"seed {seed}, image"
+    return [f"{begun} {index}" + ("" if labels is None else f", class {labels[index]}") for index in range(count)]
 
 
 def _tile(pixels: npt.NDArray[np.uint8], caption: str) -> Tile:

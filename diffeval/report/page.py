@@ -38,7 +38,7 @@ def report(runs: Sequence[Path | str], out: Path | str) -> Path:
 def render(views: Sequence[RunView]) -> str:
     """The page as text. plotly.js is inlined once, and only where there is a figure."""
     style, boot = ((TEMPLATES / name).read_text(encoding="utf-8") for name in ("style.css", "boot.js"))
-    plotly = _plotly() if any(view.figures for view in views) else ""
+    plotly = _plotly() if any(view.drawn for view in views) else ""
     environment = Environment(
         loader=PackageLoader("diffeval.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )

@@ -4,13 +4,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from diffeval.report.figures import BLUE, GREEN, ORANGE, embedded, layout
+from diffeval.report.panels import panel_height, panel_layout, suffix
 from diffeval.report.view import Figure
 from diffeval.report.words import interval_text, number
 from diffeval.runs.records import Param, Results
 
 Row = Mapping[str, Param]
-# Panels in a row of the figure, and the height of one.
-COLUMNS, HEIGHT = 3, 230
 # Plain fid is biased by n alone, and is the same curve.
 LEFT_OUT = ("fid",)
 
@@ -24,30 +23,17 @@ def curves(results: Results, identifier: str) -> Figure | None:
         return None
     axis = axes(rows)
     traces: list[dict[str, Any]] = []
-    figure_layout: dict[str, Any] = {"margin": {"l": 55, "r": 15, "t": 35, "b": 45}, "showlegend": False}
-    annotations = []
-    depth = -(-len(names) // COLUMNS)
+    titles = []
+    for name in names:
+        mine = [row for row in rows if row["score"] == name]
+        arrow = "higher is better" if mine[0]["higher_is_better"] else "lower is better"
+        titles.append(name if name in ABOUT_REAL else f"{name} ({arrow})")
+    figure_layout = panel_layout(titles)
     for place, name in enumerate(names):
         mine = [row for row in rows if row["score"] == name]
-        number_ = "" if place == 0 else str(place + 1)
-        row, column = divmod(place, COLUMNS)
-        left, top = column / COLUMNS, 1 - row / depth
-        domain_x = [left + 0.03, left + 1 / COLUMNS - 0.03]
-        domain_y = [top - 1 / depth + 0.16 / depth, top - 0.14 / depth]
-        figure_layout[f"xaxis{number_}"] = {"domain": domain_x, "anchor": f"y{number_}"}
-        figure_layout[f"yaxis{number_}"] = {"domain": domain_y, "anchor": f"x{number_}"}
         if len(axis) != 1 or not isinstance(mine[0][axis[0]], float | int):
-            figure_layout[f"xaxis{number_}"]["type"] = "category"
-        arrow = "higher is better" if mine[0]["higher_is_better"] else "lower is better"
-        annotations.append(
-            {
-                "text": name if name in ABOUT_REAL else f"{name} ({arrow})", "xref": "paper", "yref": "paper",
-                "x": domain_x[0], "y": domain_y[1], "xanchor": "left", "yanchor": "bottom", "showarrow": False,
-                "font": {"size": 12},
-            }
-        )  # fmt: skip
-        traces += _panel(mine, axis, number_)
-    figure_layout["annotations"] = annotations
+            figure_layout[f"xaxis{suffix(place)}"]["type"] = "category"
+        traces += _panel(mine, axis, suffix(place))
     sentence = (
         "Bands are 95% intervals of each point by itself; the points share seeds and labels, so that differences are "
         "known better than the bands say. Dotted: what real images read."
@@ -71,7 +57,7 @@ def curves(results: Results, identifier: str) -> Figure | None:
         embedded(traces, figure_layout),
         (*axis, "score", "value", "std error", "95% interval"),
         table,
-        height=HEIGHT * depth,
+        height=panel_height(len(names)),
     )
 
 

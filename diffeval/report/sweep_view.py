@@ -1,10 +1,10 @@
 """A sweep on the page: curves, the front, the same seeds at every point, and what was concluded by which rule."""
 
 from diffeval.report.facts import protocol_table, provenance_table
-from diffeval.report.images import tiles
+from diffeval.report.images import captions_of, tiles
 from diffeval.report.lists import lists
 from diffeval.report.sweep_figures import curves, front
-from diffeval.report.view import RunView, Tile
+from diffeval.report.view import Gallery, RunView, Tile
 from diffeval.report.words import settings_line
 from diffeval.runs.directory import RunDirectory, RunState
 from diffeval.runs.records import Results
@@ -22,9 +22,7 @@ def sweep_view(run: RunDirectory, state: RunState, results: Results, index: int)
         settings=settings_line(results),
         status=state.status,
         figures=tuple(figure for figure in figures if figure is not None),
-        grid=matrix,
-        grid_sentence=f"One seed and class in a row; from left to right {', '.join(names)}.",
-        grid_columns=max(1, len(names)),
+        galleries=(Gallery("Samples", "One seed and class in a row.", matrix, len(names), names),) if matrix else (),
         lists=lists(results),
         tables=(protocol_table(results), provenance_table(results)),
         warnings=results.warnings,
@@ -38,5 +36,6 @@ def _matrix(run: RunDirectory, seed: int) -> tuple[tuple[Tile, ...], tuple[str, 
     if arrays is None:
         return (), ()
     labels = arrays["labels"].tolist() if "labels" in arrays else None
-    columns = [tiles(images[:SEEDS], None if labels is None else labels[:SEEDS], seed) for images in arrays["images"]]
+    captions = captions_of(min(SEEDS, arrays["images"].shape[1]), labels, seed)
+    columns = [tiles(images[:SEEDS], captions) for images in arrays["images"]]
     return tuple(tile for row in zip(*columns, strict=True) for tile in row), tuple(map(str, arrays["points"]))

@@ -37,6 +37,30 @@ class Tile:
 
 
 @dataclass(frozen=True, slots=True)
+class Gallery:
+    """Images in rows, with a sentence that says what they are; each column may have a name."""
+
+    title: str
+    sentence: str
+    tiles: tuple[Tile, ...]
+    columns: int = 8
+    names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CheckCard:
+    """One health check: how it ended, and what is to be done."""
+
+    name: str
+    status: str
+    summary: str
+    fix: str
+    ruled_out: str
+    figures: tuple[Figure, ...] = ()
+    gallery: Gallery | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Table:
     """Named facts."""
 
@@ -62,12 +86,16 @@ class RunView:
     title: str
     settings: str
     status: str
-    grid_sentence: str = ""
     cards: tuple[Card, ...] = ()
+    checks: tuple[CheckCard, ...] = ()
     figures: tuple[Figure, ...] = ()
-    grid: tuple[Tile, ...] = ()
-    grid_columns: int = 8
+    galleries: tuple[Gallery, ...] = ()
     lists: tuple[Rows, ...] = ()
     tables: tuple[Table, ...] = ()
     warnings: tuple[str, ...] = ()
     command: str = ""
+
+    @property
+    def drawn(self) -> bool:
+        """Whether there is a figure anywhere in it."""
+        return bool(self.figures) or any(check.figures for check in self.checks)

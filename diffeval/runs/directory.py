@@ -124,7 +124,14 @@ class RunDirectory:
             "matrix.npz",
         ):
             (self.path / name).unlink(missing_ok=True)
-        for pattern in ("images/*.npz", "features/*/*.npz", "left_out_*.npz", "png/*.png", "png/labels.csv"):
+        for pattern in (
+            "images/*.npz",
+            "features/*/*.npz",
+            "left_out_*.npz",
+            "pictures_*.npz",
+            "png/*.png",
+            "png/labels.csv",
+        ):
             for path in self.path.glob(pattern):
                 path.unlink()
 

@@ -62,7 +62,7 @@ def read_results(path: Path) -> Results:
             protocol=Protocol(**data["protocol"]),
             provenance=Provenance(**{**data["provenance"], "command": tuple(data["provenance"]["command"])}),
             scores=tuple(_score(entry) for entry in data["scores"]),
-            checks=tuple(CheckResult(**entry) for entry in data["checks"]),
+            checks=tuple(CheckResult(**{**entry, "ruled_out": tuple(entry["ruled_out"])}) for entry in data["checks"]),
             tables={name: tuple(rows) for name, rows in data["tables"].items()},
             choices=data["choices"],
             verdict=data["verdict"],

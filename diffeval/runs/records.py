@@ -67,12 +67,31 @@ class Score:
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """The outcome of one health check: a status, one sentence with the number and its limit, and the numbers."""
+    """The outcome of one health check.
+
+    Attributes:
+        name: in kebab case, e.g. ``noise-schedule``.
+        status: how it ended.
+        summary: one sentence with the number and its limit.
+        values: the numbers.
+        params: its configuration.
+        fix: what to change, where something is wrong.
+        ruled_out: what was looked at and is not the cause, one phrase each.
+    """
 
     name: str
     status: CheckStatus
     summary: str
     values: Mapping[str, float] = field(default_factory=dict)
+    params: Mapping[str, Param] = field(default_factory=dict)
+    fix: str = ""
+    ruled_out: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """A number that is not one must never travel as one."""
+        bad = [name for name, value in self.values.items() if not math.isfinite(value)]
+        if bad:
+            raise ValueError(f"check {self.name}: {', '.join(bad)} is not finite; leave it out and say so")
 
 
 @dataclass(frozen=True, slots=True)

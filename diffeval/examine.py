@@ -1,0 +1,199 @@
+"""The wiring of health checks: a checkpoint becomes a run of what they found."""
+
+import dataclasses
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from diffeval.checkpoints.checkpoint import Checkpoint
+from diffeval.checks.check import CHECKS, Finding, Subject, look
+from diffeval.data.source import ImageSource, OpenOptions
+from diffeval.diffusion.batching import device_name
+from diffeval.diffusion.sampling import Generator
+from diffeval.errors import DiffevalError, StoppedError
+from diffeval.harvest import timed
+from diffeval.job import Job, holding, open_job, provenance_of, warnings_of
+from diffeval.measured import open_measured, open_reference
+from diffeval.plan import SamplingPlan, Settings, plan_sampling, protocol_of
+from diffeval.progress import Reporter, SilentReporter
+from diffeval.runs.directory import RunDirectory, default_name
+from diffeval.runs.records import CheckResult, Param, Results
+
+# Seeds, and real images, that a check may spend.
+USUAL_N = 64
+TASK = "check"
+
+
+def chosen(only: Sequence[str] | None) -> tuple[str, ...]:
+    """The checks of these names, each once; all without names.
+
+    Raises:
+        DiffevalError: for an unknown name; the message has the nearest.
+    """
+    names = tuple(dict.fromkeys(only)) if only is not None else tuple(CHECKS.names())
+    for name in names:
+        CHECKS[name]
+    return names
+
+
+def listing() -> list[tuple[str, str, str]]:
+    """Every check: its name, what it reads, and what it looks at."""
+    return [(name, ", ".join(("checkpoint", *CHECKS[name].reads)), CHECKS[name].about) for name in CHECKS]
+
+
+def check(
+    checkpoint: Checkpoint | str | Path,
+    *,
+    only: Sequence[str] | None = None,
+    settings: Settings | None = None,
+    ref: str | None = None,
+    opening: OpenOptions | None = None,
+    out: Path | None = None,
+    fresh: bool = False,
+    reporter: Reporter | None = None,
+) -> Results:
+    """Looks a checkpoint over; ``results.checks`` holds what was found, of this call's checks.
+
+    The run directory holds those of earlier calls, too, and what is there is not computed again.
+
+    Args:
+        checkpoint: a Checkpoint, or what ``load`` takes.
+        only: names of checks; by default all.
+        settings: how the checkpoint is sampled; n is the number of seeds, and of real images, to spend.
+        ref: real images; by default the data that the checkpoint was trained on, if it can be opened.
+        opening: how images on disk are opened.
+        out: the run directory; by default named after checkpoint, seed and protocol, under ``runs/``.
+        fresh: start anew, whatever the directory holds.
+        reporter: hears of progress.
+
+    Raises:
+        DiffevalError: for an unknown check, and whatever else the user can mend.
+        StoppedError: when the reporter asked to stop; the same call continues.
+    """
+    names = chosen(only)
+    reporter = reporter or SilentReporter()
+    settings = settings or Settings(n=USUAL_N)
+    measured = _checkpoint(checkpoint, opening)
+    plan = plan_sampling(measured, settings)
+    source = _images(measured, ref, opening, reporter)
+    protocol = protocol_of(TASK, plan.generator, reference=source)
+    job = open_job(measured, settings, plan, protocol, out, fresh, reporter)
+    with holding(job.run):
+        subject = Subject(measured, _generator(plan), settings.n, source, reporter)
+        results = _held(job) or Results(str(job.run.path), protocol, provenance_of(job, plan.batch))
+        left = [name for name in names if name not in {one.name for one in results.checks}]
+        if not left:
+            reporter.note(
+                f"{job.run.path} holds these checks; they are shown, nothing was computed (--fresh recomputes)"
+            )
+        job.run.update(status="running", n=settings.n)
+        for name in left:
+            started = time.monotonic()
+            result, finding = look(name, subject)
+            timed(job.run, name, started)
+            results = _with(results, result, finding, job, reporter)
+            job.run.save_results(results)
+            _save_pictures(job.run, name, finding)
+            if reporter.stop_requested and name != left[-1]:
+                raise StoppedError(f"check: stopped after {name}; run the same command to continue")
+        job.run.update(status="done")
+    return dataclasses.replace(results, checks=tuple(_named(results, name) for name in names))
+
+
+def describe(
+    checkpoint: Checkpoint | str | Path,
+    *,
+    only: Sequence[str] | None = None,
+    settings: Settings | None = None,
+    ref: str | None = None,
+    opening: OpenOptions | None = None,
+    out: Path | None = None,
+) -> list[str]:
+    """What ``check`` would do, in lines; see there."""
+    names, settings = chosen(only), settings or Settings(n=USUAL_N)
+    measured = _checkpoint(checkpoint, opening)
+    plan = plan_sampling(measured, settings)
+    source = _images(measured, ref, opening, SilentReporter())
+    protocol = protocol_of(TASK, plan.generator, reference=source)
+    name = default_name(measured.name, measured.sha256, TASK, settings.seed, protocol)
+    return [
+        f"checkpoint  {measured.name} {measured.sha256[:8]} ({measured.path})",
+        f"images      {'none' if source is None else source.spec}",
+        f"device      {device_name(plan.generator.device)}",
+        *(f"check       {one}: {CHECKS[one].about}" for one in names),
+        f"run         {out or Path('runs') / name}",
+    ]
+
+
+def _checkpoint(checkpoint: Checkpoint | str | Path, opening: OpenOptions | None) -> Checkpoint:
+    measured = open_measured(checkpoint, opening=opening)
+    if not isinstance(measured, Checkpoint):
+        raise DiffevalError(
+            f"check: {measured.name} is ready-made images, without a network to check; give a checkpoint"
+        )
+    return measured
+
+
+def _generator(plan: SamplingPlan) -> Generator:
+    assert isinstance(plan.generator, Generator), "a checkpoint is sampled"
+    return plan.generator
+
+
+def _images(
+    measured: Checkpoint, ref: str | None, opening: OpenOptions | None, reporter: Reporter
+) -> ImageSource | None:
+    """Real images; None where the checkpoint's own are not known or not here, and the user names none."""
+    try:
+        opened = open_reference(measured, ref, opening)
+    except DiffevalError as error:
+        if ref is not None:
+            raise
+        reporter.note(f"without real images: {error}")
+        return None
+    if opened.source is None:
+        raise DiffevalError(f"check: --ref {opened.spec} holds moments; checks need images, e.g. folder:DIR")
+    return opened.source
+
+
+def _held(job: Job) -> Results | None:
+    """What the run holds, if it stands on as many seeds."""
+    held = job.run.readable_results()
+    return held if held is not None and held.provenance.n == job.settings.n else None
+
+
+def _named(results: Results, name: str) -> CheckResult:
+    return next(one for one in results.checks if one.name == name)
+
+
+def _with(results: Results, result: CheckResult, finding: Finding, job: Job, reporter: Reporter) -> Results:
+    """The results with one check more, in the order of names."""
+    kept = [one for one in results.checks if one.name != result.name]
+    tables: dict[str, tuple[Mapping[str, Param], ...]] = {
+        name: rows for name, rows in results.tables.items() if name != result.name
+    }
+    if finding.rows:
+        tables[result.name] = finding.rows
+    return dataclasses.replace(
+        results,
+        checks=tuple(sorted((*kept, result), key=lambda one: one.name)),
+        tables=tables,
+        provenance=provenance_of(job, job.plan.batch),
+        warnings=warnings_of(job, reporter),
+    )
+
+
+def _save_pictures(run: RunDirectory, name: str, finding: Finding) -> None:
+    if finding.pictures is None:
+        return
+    shown = finding.pictures
+    run.save_arrays(
+        f"pictures_{name}",
+        {
+            "images": shown.images,
+            "rows": np.array(shown.rows),
+            "columns": np.array(shown.columns),
+            "sentence": np.array(shown.sentence),
+        },
+    )
