@@ -1,5 +1,10 @@
 """Health checks on the page: each with how it ended, what to do, its curves and its pictures."""
 
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
 from diffeval.report.check_figures import check_figures
 from diffeval.report.facts import protocol_table, provenance_table
 from diffeval.report.images import tiles
@@ -8,6 +13,8 @@ from diffeval.report.words import settings_line
 from diffeval.runs.directory import RunDirectory, RunState
 from diffeval.runs.records import CheckResult, Results
 
+# Pictures of the check that follows the sampler, and the seeds of which checkpoints are shown below each other.
+TRAJECTORY, SEEDS = "pictures_trajectory", 4
 # What does not pass is read first.
 ORDER = ("fail", "warn", "inconclusive", "pass", "not-applicable")
 
@@ -24,6 +31,39 @@ def check_view(run: RunDirectory, state: RunState, results: Results, index: int)
         warnings=results.warnings,
         command=" ".join(results.provenance.command),
     )
+
+
+def side_by_side(runs: Sequence[Path]) -> RunView | None:
+    """The same seeds on their way to an image, checkpoint below checkpoint; None where fewer than two show them.
+
+    Checkpoints of one training are shown so, or any that were sampled from the same seeds and classes alike.
+    """
+    shown = [(one, arrays) for path in runs if (arrays := (one := RunDirectory(path)).arrays(TRAJECTORY)) is not None]
+    if len(shown) < 2 or any(list(one[1]["rows"]) != list(shown[0][1]["rows"]) for one in shown):
+        return None
+    # At other timesteps, pictures below each other would not be of the same noise level.
+    if any(list(one[1]["columns"]) != list(shown[0][1]["columns"]) for one in shown):
+        return None
+    names = [_checkpoint(run) for run, _ in shown]
+    columns = tuple(map(str, shown[0][1]["columns"]))
+    galleries = []
+    for row, seed in enumerate(map(str, shown[0][1]["rows"][:SEEDS])):
+        captions = [f"{name}, {seed}: {column}" for name in names for column in columns]
+        pixels = np.concatenate([arrays["images"][row] for _, arrays in shown])
+        galleries.append(
+            Gallery(seed, f"From top to bottom: {', '.join(names)}.", tiles(pixels, captions), len(columns), columns)
+        )
+    return RunView(
+        title="The same seeds, side by side",
+        settings=f"{len(shown)} checkpoints: {', '.join(names)}",
+        status="done",
+        galleries=tuple(galleries),
+    )
+
+
+def _checkpoint(run: RunDirectory) -> str:
+    results = run.results()
+    return run.path.name if results is None else results.provenance.checkpoint
 
 
 def _card(run: RunDirectory, results: Results, found: CheckResult, index: int) -> CheckCard:

@@ -13,6 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from diffeval.errors import DiffevalError
+from diffeval.report.check_view import side_by_side
 from diffeval.report.gather import run_view
 from diffeval.report.view import RunView
 from diffeval.runs.files import replace_text
@@ -29,7 +30,11 @@ def report(runs: Sequence[Path | str], out: Path | str) -> Path:
     """
     if not runs:
         raise DiffevalError("report: no run was given; name at least one run directory")
-    views = [run_view(Path(run), index) for index, run in enumerate(runs)]
+    paths = [Path(run) for run in runs]
+    views = [run_view(path, index) for index, path in enumerate(paths)]
+    together = side_by_side(paths)
+    if together is not None:
+        views.insert(0, together)
     target = Path(out)
     replace_text(target, render(views))
     return target

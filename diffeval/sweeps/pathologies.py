@@ -16,6 +16,8 @@ SATURATED_ABOVE, COLOUR_RATIO = 0.05, 1.25
 # Distance within a class, and contrast, relative to real images.
 COLLAPSED, LOST = 0.7, 0.5
 CONTRAST_LOW, CONTRAST_HIGH = 0.7, 1.4
+# Share of the best precision at smaller w that guidance, which is there to raise it, must not lose.
+KEPT = 0.8
 # Grey levels by which guidance moves images at least, if w reaches so far; and by how much a class accuracy without
 # an interval may change and still be called flat.
 LEAST_MOVED, LEAST_REACH, FLAT = 1.0, 2.0, 0.02
@@ -187,6 +189,28 @@ def _contrast(readings: Readings, limit: float) -> Callable[[int], str]:
     return lambda index: f"contrast is {readings.of('contrast_ratio')[index]:.3g} of real images', limit {limit:g}"
 
 
+def _quality_collapse(readings: Readings) -> list[Pathology]:
+    """Guidance gives diversity away for quality; where that falls, too, w is more than the model or sampler bears."""
+    score = "precision"
+    values = readings.of(score)
+    best = 0
+    crossed: list[bool | None] = []
+    reached: list[int] = []
+    for index, value in enumerate(values):
+        interval = readings.interval(score, index)
+        if value is not None and value > (values[best] or 0.0):
+            best = index
+        reached.append(best)
+        crossed.append(None if interval is None else interval[1] < KEPT * (values[best] or 0.0))
+
+    def say(index: int) -> str:
+        top = reached[index]
+        share = (values[index] or 0.0) / (values[top] or 1.0)
+        return f"{score} is {share:.2g} of what it is at w={readings.at[top]:g}, limit {KEPT:g}"
+
+    return _findings("quality-collapse", "fail", readings.at, crossed, say)
+
+
 def _no_effect(readings: Readings) -> list[Pathology]:
     guided = [index for index, w in enumerate(readings.at) if w >= 1]
     if not readings.moved:
@@ -246,5 +270,6 @@ JUDGES: Mapping[str, Callable[[Readings], list[Pathology]]] = {
     "diversity-collapse": _diversity_collapse,
     "contrast-collapse": _contrast_collapse,
     "contrast-explosion": _contrast_explosion,
+    "quality-collapse": _quality_collapse,
     "guidance-has-no-effect": _no_effect,
 }

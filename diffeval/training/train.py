@@ -34,6 +34,8 @@ from diffeval.training.state import (
 )
 
 PROBE_EVERY = 200
+# Where checkpoints of single steps are kept.
+KEPT = "steps"
 PROBE_IMAGES = 32
 # Steps of the sampler that a checkpoint trained here declares: few where images are tiny, and a divisor of T.
 SMALL_IMAGE, FEW_STEPS, USUAL_STEPS = 16, 10, 50
@@ -114,11 +116,19 @@ class Training:
         losses, norms = probe(self.network, self.objective, batch)
         return {"step": self.step, "loss": losses, "gradient_norm": norms}
 
-    def save(self) -> None:
-        """Writes the checkpoint, then the state that belongs to it."""
+    def keep(self) -> None:
+        """Writes the checkpoint of this step into a folder of its own, where it stays."""
+        self._write(self.out / KEPT / f"{self.step:06d}")
+
+    def _write(self, folder: Path) -> None:
         averaged = copy.deepcopy(self.network)
         self.average.copy_to(averaged.parameters())
-        save_checkpoint(self.out, self.network, averaged, self.scheduler, self._card())
+        folder.mkdir(parents=True, exist_ok=True)
+        save_checkpoint(folder, self.network, averaged, self.scheduler, self._card())
+
+    def save(self) -> None:
+        """Writes the checkpoint, then the state that belongs to it."""
+        self._write(self.out)
         save_state(
             self.out,
             {
@@ -187,12 +197,14 @@ def train(
     *,
     device: str = "auto",
     save_every: int = 500,
+    keep_every: int | None = None,
     resume: bool = False,
     reporter: Reporter | None = None,
 ) -> RunDirectory:
     """Trains a DDPM into ``out``, which becomes a diffusers folder and a run.
 
-    A continued run has the losses of an unbroken one, step by step, on the same hardware.
+    A continued run has the losses of an unbroken one, step by step, on the same hardware. With ``keep_every`` the
+    checkpoints of those steps stay, in ``steps/`` under ``out``, each a diffusers folder by itself.
 
     Raises:
         DiffevalError: for an impossible recipe, images that are not square or not of one size, a folder in use, or a
@@ -203,6 +215,8 @@ def train(
     recipe.check()
     if save_every < 1:
         raise DiffevalError(f"train: --save-every is {save_every}, needs at least 1")
+    if keep_every is not None and keep_every < 1:
+        raise DiffevalError(f"train: --keep-every is {keep_every}, needs at least 1")
     source = _at_hand(source, reporter)
     run = RunDirectory(out)
     run.lock()
@@ -216,7 +230,7 @@ def train(
         before = run.state() if resume else None
         seconds = before.seconds if before is not None else {}
         run.save_state(dataclasses.replace(_state(source, recipe, "running"), seconds=seconds))
-        _loop(training, run, save_every, reporter)
+        _loop(training, run, save_every, keep_every, reporter)
         run.update(status="done", warnings=tuple(getattr(reporter, "warnings", ())))
     except (StoppedError, KeyboardInterrupt):
         _mark(run, "stopped")
@@ -245,7 +259,7 @@ def _at_hand(source: ImageSource, reporter: Reporter) -> ImageSource:
 
 
 # What only a training run or a checkpoint has; a folder that holds any of it is not overwritten.
-_TAKEN = ("unet", "unet_raw", "scheduler", "diffeval.json", "run.json", STATE)
+_TAKEN = ("unet", "unet_raw", "scheduler", "diffeval.json", "run.json", STATE, KEPT)
 
 
 def _check_folder(run: RunDirectory, resume: bool) -> None:
@@ -285,7 +299,7 @@ def _mark(run: RunDirectory, status: str) -> None:
         run.save_state(dataclasses.replace(state, status=status))  # type: ignore[arg-type]
 
 
-def _loop(training: Training, run: RunDirectory, save_every: int, reporter: Reporter) -> None:
+def _loop(training: Training, run: RunDirectory, save_every: int, keep_every: int | None, reporter: Reporter) -> None:
     """Steps until the recipe's end, or until asked to stop between two steps; whatever ends it, the log has it.
 
     A Ctrl-C that no handler turned into a request may strike in the middle of a step. What is in memory is then not
@@ -303,6 +317,8 @@ def _loop(training: Training, run: RunDirectory, save_every: int, reporter: Repo
             reporter.advance(1, f"loss {rows[-1]['loss']:.4f}")
             if training.step % PROBE_EVERY == 0:
                 append_log(out / PROBE_LOG, [training.probe()])
+            if keep_every is not None and training.step % keep_every == 0:
+                training.keep()
             if training.step % save_every == 0:
                 append_log(out / LOG, rows)
                 rows.clear()

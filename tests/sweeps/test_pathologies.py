@@ -17,6 +17,7 @@ HEALTHY = Readings(
         "within_class_distance": (10.2, 9.5, 9.0, 8.0, 7.2),
         "contrast_ratio": (1.0, 1.02, 1.05, 1.1, 1.3),
         "class_accuracy": (0.9, 0.95, 0.99, 0.99, 0.99),
+        "precision": (0.8, 0.9, 0.92, 0.9, 0.85),
     },
     real=REAL,
     colour=True,
@@ -92,6 +93,21 @@ def test_contrast_is_lost_or_grows_without_bound(ratios: tuple[float, ...], name
     found = _only(_with(contrast_ratio=ratios))
     assert (found.name, found.starts_at) == (name, 5.0)
     assert f"contrast is {ratios[3]:g} of real images'" in found.summary
+
+
+def test_quality_that_guidance_destroys() -> None:
+    # 0.8 times 0.9, reached at w = 2, is 0.72.
+    found = _only(_with(precision=(0.8, 0.9, 0.88, 0.73, 0.6)))
+    assert (found.name, found.starts_at, found.severity) == ("quality-collapse", 10.0, "fail")
+    assert found.summary == ("at the largest w judged: at w=10 precision is 0.67 of what it is at w=2, limit 0.8")
+    uncertain = replace(
+        _with(precision=(0.8, 0.9, 0.88, 0.73, 0.6)), intervals={"precision": [None] * 4 + [(0.4, 0.73)]}
+    )
+    assert find(uncertain) == ()
+
+
+def test_precision_that_only_rises_is_no_collapse() -> None:
+    assert find(_with(precision=(0.2, 0.5, 0.7, 0.8, 0.9))) == ()
 
 
 def test_guidance_without_effect() -> None:
@@ -170,6 +186,7 @@ def test_what_could_not_be_looked_for_is_named() -> None:
         "diversity-collapse is not judged: within_class_distance of real images is not known",
         "contrast-collapse is not judged: there is no contrast_ratio",
         "contrast-explosion is not judged: there is no contrast_ratio",
+        "quality-collapse is not judged: there is no precision",
         "guidance-has-no-effect is not judged: how far guidance moves images was not measured",
     )
     no_colour = replace(HEALTHY, real={**REAL, "colour_saturation": 0.0})

@@ -57,6 +57,13 @@ def train(
     dtype: Annotated[str, typer.Option(help="fp32, or bf16 for autocast.", rich_help_panel=LEARNING)] = "fp32",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.", rich_help_panel=LEARNING)] = "auto",
     save_every: Annotated[int, typer.Option(help="Steps between checkpoints.", rich_help_panel=LEARNING)] = 500,
+    keep_every: Annotated[
+        int | None,
+        typer.Option(
+            help="Keep the checkpoint of every so many steps, in steps/ under --out, to look back at.",
+            show_default=False,
+        ),
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --out.")] = False,
 ) -> None:
     """Trains a DDPM, class-conditional where the data has classes, and leaves a diffusers folder.
@@ -103,6 +110,7 @@ def train(
             out,
             device=device,
             save_every=save_every,
+            keep_every=keep_every,
             resume=resume,
             reporter=reporter,
         )
