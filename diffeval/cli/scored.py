@@ -104,7 +104,11 @@ def _refuse_missing(results: Results, metrics: Sequence[str] | None) -> None:
 def show_plan(lines: Sequence[str], common: Common) -> None:
     """Prints what a dry run found."""
     if common.json:
-        document("diffeval.plan/1", plan=dict(line.split(maxsplit=1) for line in lines))
+        plan: dict[str, str | list[str]] = {}
+        for name, text in (line.split(maxsplit=1) for line in lines):
+            held = plan.get(name)
+            plan[name] = text if held is None else [*(held if isinstance(held, list) else [held]), text]
+        document("diffeval.plan/1", plan=plan)
     else:
         print("\n".join(lines))
 

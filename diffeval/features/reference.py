@@ -1,6 +1,7 @@
 """Features of real images, cached by content."""
 
 import hashlib
+from pathlib import Path
 
 import numpy as np
 
@@ -14,20 +15,43 @@ from diffeval.runs.files import read_arrays, replace_arrays
 
 def extract_source(source: ImageSource, extractor: Extractor, reporter: Reporter) -> Extracted:
     """Features and logits of a source; from the cache where the same images met the same extractor before."""
-    key = hashlib.sha256(f"{source.content_hash()} {extractor.id}".encode()).hexdigest()[:32]
-    path = cache_folder() / "features" / f"{key}.npz"
-    cached = read_arrays(path) or {}
-    names = ("features", "appearance", *(("logits",) if extractor.classes else ()))
-    if all(name in cached and len(cached[name]) == len(source) for name in names):
-        held = {name: cached[name].astype(np.float32, copy=False) for name in names}
-        return Extracted(held["features"], held.get("logits"), held["appearance"])
+    cached = _cached(source, extractor)
+    if cached is not None:
+        return cached
     reporter.note(f"reference {source.spec}: extracting {len(source)} images")
     found = extract_all(extractor, source, reporter=reporter)
     try:
-        replace_arrays(path, {name: array for name in names if (array := getattr(found, name)) is not None})
+        replace_arrays(
+            _path(source, extractor),
+            {name: array for name in _names(extractor) if (array := getattr(found, name)) is not None},
+        )
     except DiffevalError as error:
         reporter.note(f"the cache is not used: {error}")
     return found
+
+
+def is_cached(source: ImageSource, extractor: Extractor) -> bool:
+    """Whether ``extract_source`` would find the features, and extract nothing."""
+    return _cached(source, extractor) is not None
+
+
+def _path(source: ImageSource, extractor: Extractor) -> Path:
+    key = hashlib.sha256(f"{source.content_hash()} {extractor.id}".encode()).hexdigest()[:32]
+    return cache_folder() / "features" / f"{key}.npz"
+
+
+def _cached(source: ImageSource, extractor: Extractor) -> Extracted | None:
+    cached = read_arrays(_path(source, extractor)) or {}
+    names = _names(extractor)
+    if not all(name in cached and len(cached[name]) == len(source) for name in names):
+        return None
+    held = {name: cached[name].astype(np.float32, copy=False) for name in names}
+    return Extracted(held["features"], held.get("logits"), held["appearance"])
+
+
+def _names(extractor: Extractor) -> tuple[str, ...]:
+    """What is kept of an extractor's features."""
+    return ("features", "appearance", *(("logits",) if extractor.classes else ()))
 
 
 def held_out_source(source: ImageSource, reporter: Reporter | None = None) -> ImageSource | None:

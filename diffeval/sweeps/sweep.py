@@ -8,13 +8,16 @@ from diffeval.data.source import OpenOptions
 from diffeval.diffusion.samplers import build_scheduler
 from diffeval.diffusion.sampling import Generator
 from diffeval.errors import DiffevalError
+from diffeval.features.extractor import UNFITTED
 from diffeval.measured import Extracting, open_measured
 from diffeval.plan import SamplingPlan, Settings, plan_images
-from diffeval.progress import Reporter
+from diffeval.prepared import prepare
+from diffeval.progress import Reporter, SilentReporter
 from diffeval.runs.records import Results
 from diffeval.sweeps.conclude import save, scale_conclusions, settings_conclusions
 from diffeval.sweeps.grid import Value
-from diffeval.sweeps.run import changed, measure, point_name
+from diffeval.sweeps.price import prices
+from diffeval.sweeps.run import changed, measure, point_name, suite
 
 SCALES = (1.0, 1.5, 2.0, 3.0, 5.0, 7.0, 10.0)
 USUAL_N = 2000
@@ -112,27 +115,53 @@ def evaluations(plan: SamplingPlan) -> int:
     """Network evaluations per image: two at each of the sampler's calls where guidance needs both branches."""
     generator = plan.generator
     assert isinstance(generator, Generator), "a sweep samples"
-    scheduler = build_scheduler(generator.sampler, generator.schedule, generator.prediction, generator.steps)
-    return len(scheduler.timesteps) * (1 if generator.w in (None, 0.0, 1.0) else 2)
+    return _calls(plan) * (1 if generator.w in (None, 0.0, 1.0) else 2)
 
 
 def describe(
-    checkpoint: Checkpoint | str | Path, over: Sequence[Mapping[str, Value]], settings: Settings
+    checkpoint: Checkpoint | str | Path,
+    over: Sequence[Mapping[str, Value]],
+    settings: Settings,
+    *,
+    ref: str | None = None,
+    extracting: Extracting | None = None,
+    opening: OpenOptions | None = None,
 ) -> list[str]:
-    """What a sweep would do, in lines; every setting is checked."""
-    measured = _checkpoint(checkpoint, None)
-    plans = [plan_images(measured, changed(settings, one)) for one in over]
+    """What a sweep would do, and about how long each stage takes here, in lines; every setting is checked."""
+    measured = _checkpoint(checkpoint, opening)
+    each = [changed(settings, one) for one in over]
+    plans = [plan_images(measured, one) for one in each]
     counts = [evaluations(plan) for plan in plans]
+    known = prepare(measured, each[0], ref, extracting, opening, SilentReporter(), fit=False)
     lines = [f"checkpoint   {measured.name} {measured.sha256[:8]} ({measured.path})"]
     lines += [
         f"point        {point_name(one)}: {settings.n} images, {count} network evaluations each"
         for one, count in zip(over, counts, strict=True)
     ]
-    return [
-        *lines,
+    lines += [
         f"images       {settings.n * len(over)}",
         f"evaluations  {settings.n * sum(counts)} in all, in batches of {plans[0].batch}",
     ]
+    priced = prices(plans, [_calls(plan) for plan in plans], known, settings.n, suite())
+    width = max(len(one.stage) for one in priced)
+    lines += [f"takes        {one.stage:<{width}}  {_duration(one.seconds):>8}  {one.about}" for one in priced]
+    whole = sum(one.seconds for one in priced)
+    extra = "; its extractor is trained first, about a minute" if known.extractor.id.endswith(UNFITTED) else ""
+    return [*lines, f"total        about {_duration(whole)} on this machine, if nothing is there yet{extra}"]
+
+
+def _calls(plan: SamplingPlan) -> int:
+    """Network calls per batch; both branches of guidance go in one."""
+    generator = plan.generator
+    assert isinstance(generator, Generator), "a sweep samples"
+    scheduler = build_scheduler(generator.sampler, generator.schedule, generator.prediction, generator.steps)
+    return len(scheduler.timesteps)
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s" if seconds >= 1 else "under 1 s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def _checkpoint(checkpoint: Checkpoint | str | Path, opening: OpenOptions | None) -> Checkpoint:

@@ -73,7 +73,9 @@ def sweep_cfg(
         if output.dry_run:
             from diffeval.sweeps.sweep import describe
 
-            show_plan(describe(measured, points, settings), common)
+            extracting = _extracting(measuring, loading)
+            lines = describe(measured, points, settings, ref=measuring.ref, extracting=extracting, opening=opening)
+            show_plan(lines, common)
             return
         results = sweep_scales(
             measured,
@@ -124,7 +126,11 @@ def sweep(
         measured, opening = _open(checkpoint, loading, reading, reporter)
         settings = _settings(n, sampling)
         if output.dry_run:
-            show_plan(describe(measured, points(axes), settings), common)
+            extracting = _extracting(measuring, loading)
+            lines = describe(
+                measured, points(axes), settings, ref=measuring.ref, extracting=extracting, opening=opening
+            )
+            show_plan(lines, common)
             return
         results = run(
             measured,

@@ -1,0 +1,137 @@
+"""What a sweep will take, by stage: measured on small pieces of the very work, before it is begun."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from diffeval.data.source import ImageSource
+from diffeval.diffusion.sampling import Generator
+from diffeval.features.extractor import UNFITTED, Extractor
+from diffeval.features.reference import held_out_source, is_cached
+from diffeval.metrics.metric import METRICS, FeatureSet
+from diffeval.plan import SamplingPlan
+from diffeval.prepared import Prepared
+from diffeval.progress import SilentReporter
+from diffeval.real import RealImages
+from diffeval.scoring import Choices, score_counts
+from diffeval.suite import Suite
+from diffeval.sweeps.leave_out import leave_out
+
+# Images that scoring is tried on, twice; and the dimension above which the second trial would take longer than a
+# price is worth.
+SMALL, GROWTH, WIDE = 250, 2, 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """One stage.
+
+    Attributes:
+        stage: its name.
+        seconds: about how long it takes here.
+        about: what there is to do.
+    """
+
+    stage: str
+    seconds: float
+    about: str
+
+
+def prices(plans: Sequence[SamplingPlan], calls: Sequence[int], known: Prepared, n: int, suite: Suite) -> list[Price]:
+    """Of every stage of a sweep from nothing: sampling, features of generated and of real images, scoring.
+
+    Args:
+        plans: how each point is sampled.
+        calls: network calls of each point, per batch.
+        known: extractor and reference.
+        n: images of each point.
+        suite: what they are scored by.
+    """
+    found = [_sampling(plans, calls, n)]
+    if not known.extractor.id.endswith(UNFITTED):
+        found += _features(plans[0], known, n * len(plans))
+    return [*found, _scoring(plans[0], known, n, len(plans), suite)]
+
+
+def _timed(work: Callable[[], object]) -> float:
+    """Seconds of a second call: the first one also pays for memory and compilation."""
+    work()
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
+
+
+def _sampling(plans: Sequence[SamplingPlan], calls: Sequence[int], n: int) -> Price:
+    batches = -(-n // plans[0].batch)
+    known: dict[tuple[int, bool, str], float] = {}
+    total = 0.0
+    for plan, count in zip(plans, calls, strict=True):
+        generator = plan.generator
+        assert isinstance(generator, Generator), "a sweep samples"
+        guided = generator.w not in (None, 0.0, 1.0)
+        key = (plan.batch, guided, generator.dtype)
+        if key not in known:
+            known[key] = _timed(lambda plan=plan: _step(plan))  # type: ignore[misc]
+        total += known[key] * count * batches
+    return Price("sampling", total, f"{n * len(plans)} images in batches of {plans[0].batch}")
+
+
+def _step(plan: SamplingPlan) -> None:
+    """One step of the sampler on one batch, or two where it takes two at least."""
+    generator = plan.generator
+    assert isinstance(generator, Generator), "a sweep samples"
+    next(iter(generator.walk(range(plan.batch))))
+    if generator.device.type == "cuda":
+        torch.cuda.synchronize(generator.device)
+
+
+def _features(plan: SamplingPlan, known: Prepared, count: int) -> list[Price]:
+    extractor, reference = known.extractor, known.reference
+    size = plan.batch
+    shape = reference.shape if isinstance(reference, ImageSource) else plan.generator.shape
+    each = _timed(lambda: extractor.run(np.zeros((size, *shape), dtype=np.uint8))) / size
+    found = [Price("features", each * count, f"{count} images by {extractor.name}")]
+    if isinstance(reference, ImageSource):
+        held_out = held_out_source(reference)
+        real = [one for one in (reference, held_out) if one is not None and not is_cached(one, extractor)]
+        left = sum(map(len, real))
+        found.append(Price("reference", each * left, f"{left} real images" if left else "real images: in the cache"))
+    return found
+
+
+def _scoring(plan: SamplingPlan, known: Prepared, n: int, points: int, suite: Suite) -> Price:
+    """Two trials on small numbers of made-up features: a part that is there once, and one that grows with pairs."""
+    real = len(known.reference) if isinstance(known.reference, ImageSource) else 0
+    pairs = n * (n + real)
+    least = max(SMALL, METRICS["fid"].needs(known.extractor.dim))
+    sizes = (least,) if known.extractor.dim > WIDE else (least, GROWTH * least)
+    seconds = [_trial(plan, known.extractor, size, suite) for size in sizes]
+    pairs_of = [2 * size * size for size in sizes]
+    if len(sizes) == 1:
+        one = seconds[0] * max(1.0, pairs / pairs_of[0])
+    else:
+        slope = max(0.0, (seconds[1] - seconds[0]) / (pairs_of[1] - pairs_of[0]))
+        one = seconds[0] + slope * max(0, pairs - pairs_of[0])
+    return Price("scoring", one * points, f"{points} points of {n} images, with and without each group")
+
+
+def _trial(plan: SamplingPlan, extractor: Extractor, size: int, suite: Suite) -> float:
+    random = np.random.Generator(np.random.Philox(key=0))
+    labels = plan.generator.labels(range(size))
+
+    def made() -> FeatureSet:
+        features = np.maximum(random.standard_normal((size, extractor.dim)), 0.0)
+        logits = random.standard_normal((size, len(extractor.classes))) if extractor.classes else None
+        looks = random.random((size, 2 + 2 * plan.generator.shape[0]))
+        names = () if labels is None else tuple(map(str, range(int(labels.max()) + 1)))
+        return FeatureSet(features, labels, logits, names, extractor.classes, extractor.name, looks)
+
+    real = RealImages("made up", extractor.name, made(), made(), independent=True, warnings=())
+    generated = made()
+    started = time.perf_counter()
+    score_counts(generated, real, (size,), Choices(suite, "none", None), params={}, reporter=SilentReporter())
+    leave_out(generated, real.reference, independent=True, classes=0 if labels is None else int(labels.max()) + 1)
+    return time.perf_counter() - started
