@@ -74,14 +74,14 @@ def check(
     """
     names = chosen(only)
     reporter = reporter or SilentReporter()
-    settings = settings or Settings(n=USUAL_N)
+    settings = _enough(settings or Settings(n=USUAL_N))
     measured = _checkpoint(checkpoint, opening)
     plan = plan_sampling(measured, settings)
     source = _images(measured, ref, opening, reporter)
     protocol = protocol_of(TASK, plan.generator, reference=source)
     job = open_job(measured, settings, plan, protocol, out, fresh, reporter)
     with holding(job.run):
-        subject = Subject(measured, _generator(plan), settings.n, source, reporter)
+        subject = Subject(measured, _generator(plan), settings.n, source, reporter, memory=job.run)
         results = _held(job) or Results(str(job.run.path), protocol, provenance_of(job, plan.batch))
         left = [name for name in names if name not in {one.name for one in results.checks}]
         if not left:
@@ -112,7 +112,7 @@ def describe(
     out: Path | None = None,
 ) -> list[str]:
     """What ``check`` would do, in lines; see there."""
-    names, settings = chosen(only), settings or Settings(n=USUAL_N)
+    names, settings = chosen(only), _enough(settings or Settings(n=USUAL_N))
     measured = _checkpoint(checkpoint, opening)
     plan = plan_sampling(measured, settings)
     source = _images(measured, ref, opening, SilentReporter())
@@ -125,6 +125,13 @@ def describe(
         *(f"check       {one}: {CHECKS[one].about}" for one in names),
         f"run         {out or Path('runs') / name}",
     ]
+
+
+def _enough(settings: Settings) -> Settings:
+    """The settings; a variance needs two seeds."""
+    if settings.n < 2:
+        raise DiffevalError(f"check: n is {settings.n}, needs at least 2; raise --n")
+    return settings
 
 
 def _checkpoint(checkpoint: Checkpoint | str | Path, opening: OpenOptions | None) -> Checkpoint:

@@ -1,25 +1,43 @@
 """What a check reads and what it finds, and the registry that finds checks."""
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from diffeval.checkpoints.checkpoint import Checkpoint
+from diffeval.checks.probe import Probe, Reading
 from diffeval.checks.real_images import ModelImages, held_out_images, model_images
+from diffeval.checks.scan import LEVELS, Scan, scan
 from diffeval.data.source import ImageSource
+from diffeval.diffusion.guidance import Denoiser
 from diffeval.diffusion.sampling import Generator
 from diffeval.progress import Reporter, SilentReporter
 from diffeval.registry import Registry
 from diffeval.runs.records import CheckResult, CheckStatus, Param
 
 Row = Mapping[str, Param]
-# Beside the network itself, which every check reads.
-Reads = Literal["images"]
+# Timesteps that a level is read at, about.
+EXPECTED_TIMES = 40
+# Beside the network itself, which every check reads: real images; the risk probe's scan, which needs images, too, and
+# a network that has learnt something; the log of its training.
+Reads = Literal["images", "scan", "log"]
+# The check behind which all that read the scan are inconclusive.
+GATE = "untrained"
+
+
+class Memory(Protocol):
+    """Keeps arrays by name, so that what was computed is not computed again: a run's directory."""
+
+    def arrays(self, name: str) -> dict[str, Any] | None:
+        """What was kept, or None."""
+
+    def save_arrays(self, name: str, arrays: Mapping[str, Any]) -> None:
+        """Keeps it."""
 
 
 class Subject:
@@ -31,6 +49,8 @@ class Subject:
         n: seeds, and real images, that a check may spend.
         source: real images that the checkpoint is held against; None without.
         reporter: hears of progress.
+        log: of the training, one mapping per row, with step, loss and gradient_norm; empty without.
+        memory: keeps what is expensive; None keeps it in this object alone.
     """
 
     def __init__(
@@ -40,9 +60,14 @@ class Subject:
         n: int,
         source: ImageSource | None = None,
         reporter: Reporter | None = None,
+        *,
+        log: Sequence[Mapping[str, Any]] = (),
+        memory: Memory | None = None,
     ) -> None:
         self.checkpoint, self.generator, self.n, self.source = checkpoint, generator, n, source
         self.reporter = reporter or SilentReporter()
+        self.log, self._memory = log, memory
+        self._found: dict[str, Finding] = {}
 
     @cached_property
     def images(self) -> ModelImages | None:
@@ -53,6 +78,50 @@ class Subject:
     def held_out(self) -> ModelImages | None:
         """Real images that it was not trained on; None where none are known."""
         return None if self.source is None else held_out_images(self.source, self.checkpoint, self.reporter)
+
+    @property
+    def probe_images(self) -> ModelImages:
+        """The real images that the network is probed with: not those it was trained on, where there are others."""
+        images = self.held_out or self.images
+        assert images is not None, "a check that probes has images"
+        return images.first(self.n)
+
+    def probe(self, denoiser: Denoiser | None = None, images: ModelImages | None = None) -> Probe:
+        """The risk probe of the network, or of another denoiser, and of its images, or of others."""
+        images = images or self.probe_images
+        return Probe(
+            denoiser or self.checkpoint.denoiser,
+            images.x0,
+            images.labels if self.checkpoint.classes else None,
+            self.generator.device,
+            self.reporter.advance,
+        )
+
+    @cached_property
+    def scan(self) -> Scan:
+        """Risks over noise levels and timesteps; kept, level by level."""
+        checkpoint, n = self.checkpoint, min(self.n, len(self.probe_images))
+        self.reporter.stage("risk probe", len(LEVELS) * EXPECTED_TIMES * n, "forward passes")
+        memory = self._memory
+
+        def name(level: float) -> str:
+            return f"probe_{n}_{level:g}"
+
+        def kept(level: float) -> Reading | None:
+            held = None if memory is None else memory.arrays(name(level))
+            return None if held is None else Reading.from_arrays(level, held)
+
+        def keep(reading: Reading) -> None:
+            if memory is not None:
+                memory.save_arrays(name(reading.log_snr), reading.to_arrays())
+
+        return scan(self.probe(), checkpoint.schedule, checkpoint.prediction, kept=kept, keep=keep)
+
+    def found(self, name: str) -> "Finding":
+        """What another check finds, looked at once."""
+        if name not in self._found:
+            self._found[name] = CHECKS[name].run(self)
+        return self._found[name]
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,10 +209,14 @@ def check(
 def look(name: str, subject: Subject) -> tuple[CheckResult, Finding]:
     """Runs a check; one that lacks what it reads is not applicable, and says what is missing."""
     one = CHECKS[name]
-    if "images" in one.reads and subject.source is None:
+    if {"images", "scan"} & set(one.reads) and subject.source is None:
         finding = Finding("not-applicable", "needs real images to hold the model against; give --ref")
+    elif "log" in one.reads and not subject.log:
+        finding = Finding("not-applicable", "needs the log of the training; give --training-log")
+    elif "scan" in one.reads and name != GATE and subject.found(GATE).status == "fail":
+        finding = Finding("inconclusive", f"the network has learnt nothing that could be read (see {GATE})")
     else:
-        finding = one.run(subject)
+        finding = subject.found(name)
     result = CheckResult(
         name=name,
         status=finding.status,

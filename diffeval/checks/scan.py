@@ -1,0 +1,141 @@
+"""One pass of the risk probe over noise levels and timesteps, and what it says of type and timestep."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from diffeval.checks.hypotheses import HYPOTHESES
+from diffeval.checks.probe import Probe, Reading, refined_grid, time_grid
+from diffeval.diffusion.schedule import NoiseSchedule
+from diffeval.metrics.metric import Array
+
+# Noise levels that are probed, and those at which types are told apart: at more noise, f and x hardly differ.
+LEVELS = (4.0, 3.0, 2.0, 1.0, 0.0, -1.0, -2.0, -3.0, -4.0)
+TYPE_LEVELS = (2.0, 1.0, 0.0, -1.0)
+# Redraws of the images, for intervals.
+DRAWS = 200
+
+
+@dataclass(frozen=True)
+class Scan:
+    """Risks of one network over levels and timesteps.
+
+    Attributes:
+        readings: one per level, from little noise to much.
+        schedule: as declared.
+        declared: the prediction type, as declared.
+    """
+
+    readings: tuple[Reading, ...]
+    schedule: NoiseSchedule
+    declared: str
+
+    @property
+    def levels(self) -> tuple[float, ...]:
+        """Lambda of each reading."""
+        return tuple(reading.log_snr for reading in self.readings)
+
+    @property
+    def n(self) -> int:
+        """Images."""
+        return len(self.readings[0].xx)
+
+    @cached_property
+    def draws(self) -> Array:
+        """Weights of the images: first all alike, then redrawn with replacement, [1 + DRAWS, n], rows of sum 1."""
+        random = np.random.Generator(np.random.Philox(key=1))
+        redrawn = random.multinomial(self.n, np.full(self.n, 1.0 / self.n), size=DRAWS) / self.n
+        return np.concatenate([np.full((1, self.n), 1.0 / self.n), redrawn])
+
+    def at(self, level: float) -> Reading:
+        """The reading at a level."""
+        return self.readings[self.levels.index(level)]
+
+    def risk(self, reading: Reading, hypothesis: str) -> Array:
+        """Mean risk by timestep and draw of images, [J, 1 + DRAWS]."""
+        p, q = HYPOTHESES[hypothesis].coefficients(reading.signal, reading.noise)
+        found: Array = reading.risk(p, q) @ self.draws.T
+        return found
+
+    @cached_property
+    def log_risk_of_types(self) -> Mapping[str, Array]:
+        """Mean over levels of the log of the smallest risk over timesteps, by type and draw, [1 + DRAWS]."""
+        readings = [reading for reading in self.readings if reading.log_snr in TYPE_LEVELS]
+        return {
+            name: np.mean([np.log(np.maximum(self.risk(one, name).min(axis=0), 1e-12)) for one in readings], axis=0)
+            for name in HYPOTHESES
+        }
+
+    @cached_property
+    def types(self) -> tuple[str, ...]:
+        """Types from the smallest risk to the largest."""
+        scores = self.log_risk_of_types
+        return tuple(sorted(scores, key=lambda name: float(scores[name][0])))
+
+    @property
+    def type(self) -> str:
+        """The type that the weights behave like."""
+        return self.types[0]
+
+    def declared_time(self, level: float) -> int:
+        """The timestep at which the declared schedule has this level."""
+        return time_of(self.schedule, level)
+
+    def covered(self, level: float) -> bool:
+        """Whether the declared schedule reaches this level."""
+        curve = self.schedule.log_snr
+        return bool(curve[-1] <= level <= curve[0])
+
+
+def time_of(schedule: NoiseSchedule, level: float) -> int:
+    """The timestep at which a schedule is nearest to a level."""
+    return int(np.argmin(np.abs(np.clip(schedule.log_snr, -1e3, 1e3) - level)))
+
+
+def scan(
+    probe: Probe,
+    schedule: NoiseSchedule,
+    declared: str,
+    *,
+    levels: Sequence[float] = LEVELS,
+    kept: Callable[[float], Reading | None] = lambda level: None,
+    keep: Callable[[Reading], None] = lambda reading: None,
+) -> Scan:
+    """Reads every level at a coarse grid of timesteps, and more finely around the best of them.
+
+    Args:
+        probe: the network and its images.
+        schedule: as declared; its timesteps are what the network is told.
+        declared: prediction type.
+        levels: of noise.
+        kept: readings of an earlier pass.
+        keep: is given every reading that was made.
+    """
+    readings = []
+    for level in levels:
+        reading = kept(level)
+        if reading is None:
+            reading = _read(probe, schedule, declared, level)
+            keep(reading)
+        readings.append(reading)
+    return Scan(tuple(readings), schedule, declared)
+
+
+def _read(probe: Probe, schedule: NoiseSchedule, declared: str, level: float) -> Reading:
+    """Coarsely, with the declared timestep and its neighbours; then around the best one of each likely type."""
+    told = time_of(schedule, level)
+    near = {min(max(told + step, 0), schedule.timesteps - 1) for step in (-1, 0, 1)}
+    coarse = probe.read(level, sorted({*time_grid(schedule.log_snr), *near}))
+    best = min(("epsilon", "sample", "v_prediction"), key=lambda name: _mean_risk(coarse, name).min())
+    wanted: set[int] = set()
+    for name in {best, declared}:
+        wanted |= set(refined_grid(coarse, int(_mean_risk(coarse, name).argmin())))
+    left = sorted(wanted - set(coarse.times))
+    return coarse.joined(probe.read(level, left)) if left else coarse
+
+
+def _mean_risk(reading: Reading, name: str) -> Array:
+    mean: Array = reading.risk(*HYPOTHESES[name].coefficients(reading.signal, reading.noise)).mean(axis=1)
+    return mean
