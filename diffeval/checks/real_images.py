@@ -41,11 +41,13 @@ def model_images(source: ImageSource, checkpoint: Checkpoint) -> ModelImages:
     """Up to ``MOST`` images of a source, in an order that is drawn once and for all.
 
     Raises:
-        DiffevalError: if they are not what the network takes.
+        DiffevalError: if they are not what the network takes, or fewer than two.
     """
     if source.shape != checkpoint.shape:
         theirs, ours = ("x".join(map(str, shape)) for shape in (source.shape, checkpoint.shape))
         raise DiffevalError(f"check: {source.spec} holds {theirs} images, {checkpoint.name} takes {ours}; give --ref")
+    if len(source) < 2:
+        raise DiffevalError(f"check: {source.spec} holds {len(source)} image, moments need at least 2; give --ref")
     order = np.random.Generator(np.random.Philox(key=0)).permutation(len(source))[:MOST]
     low, high = checkpoint.value_range
     pixels = torch.from_numpy(source.pixels.read(order)).float() / 255.0

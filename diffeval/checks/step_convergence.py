@@ -73,11 +73,12 @@ def step_convergence(
     Source: the orders are those of DDIM (Song, Meng and Ermon 2021) and DPM-Solver++ (Lu et al. 2022).
     """
     generator = subject.generator
+    seeds = min(seeds, subject.n)
     counts, schedule = _ladder(generator.schedule)
     if len(counts) < DOUBLINGS + 1:
         return Finding(
             "inconclusive",
-            f"the schedule has {schedule.timesteps} timesteps with a signal power above {START:g}; "
+            f"the schedule has {_usable(generator.schedule)} timesteps with a signal power above {START:g}; "
             f"{COUNTS[DOUBLINGS]} steps and more are needed",
         )
     mine = deterministic(generator, schedule)
@@ -97,11 +98,15 @@ def step_convergence(
 
 def _ladder(schedule: NoiseSchedule) -> tuple[tuple[int, ...], NoiseSchedule]:
     """The numbers of steps, and the schedule up to where sampling starts, which all of them divide."""
-    usable = int((schedule.alpha_bar >= START).sum())
+    usable = _usable(schedule)
     counts = tuple(count for count in COUNTS if count <= usable)
     if not counts:
         return (), from_betas(schedule.betas[: max(2, usable)])
     return counts, from_betas(schedule.betas[: usable // counts[-1] * counts[-1]])
+
+
+def _usable(schedule: NoiseSchedule) -> int:
+    return int((schedule.alpha_bar >= START).sum())
 
 
 def deterministic(generator: Generator, schedule: NoiseSchedule) -> Sampler:
@@ -175,10 +180,11 @@ def _judge(first: Solved, second: Solved, least_order: float, most_apart: float,
             "sigma_min and sigma_max, set_alpha_to_one and steps_offset in its configuration",
             rows=rows,
         )
+    how = f"with order {order:.2f} (at least {least_order:g})" if errors[last] > floor else "to nothing"
     return Finding(
         "pass",
-        f"{first.name} converges with order {order:.2f} (at least {least_order:g}): doubling {last} steps moves "
-        f"images by {errors[last]:.2g}; {second.name} ends {apart:.2g} apart (at most {allowed:.2g})",
+        f"{first.name} converges {how}: doubling {last} steps moves images by {errors[last]:.2g}; {second.name} ends "
+        f"{apart:.2g} apart (at most {allowed:.2g})",
         values,
         rows=rows,
     )
