@@ -15,7 +15,7 @@ from diffeval.diffusion.sampling import Generator
 from diffeval.errors import DiffevalError, StoppedError
 from diffeval.harvest import timed
 from diffeval.job import Job, holding, open_job, provenance_of, warnings_of
-from diffeval.measured import open_measured, open_reference
+from diffeval.measured import Measured, open_measured, open_reference
 from diffeval.plan import SamplingPlan, Settings, plan_sampling, protocol_of
 from diffeval.progress import Reporter, SilentReporter
 from diffeval.runs.directory import RunDirectory, default_name
@@ -30,9 +30,11 @@ def chosen(only: Sequence[str] | None) -> tuple[str, ...]:
     """The checks of these names, each once; all without names.
 
     Raises:
-        DiffevalError: for an unknown name; the message has the nearest.
+        DiffevalError: for an unknown name, with the nearest one, or where none is named.
     """
     names = tuple(dict.fromkeys(only)) if only is not None else tuple(CHECKS.names())
+    if not names:
+        raise DiffevalError("check: none is named; leave --only out for all")
     for name in names:
         CHECKS[name]
     return names
@@ -44,7 +46,7 @@ def listing() -> list[tuple[str, str, str]]:
 
 
 def check(
-    checkpoint: Checkpoint | str | Path,
+    checkpoint: Measured | str | Path,
     *,
     only: Sequence[str] | None = None,
     settings: Settings | None = None,
@@ -82,7 +84,7 @@ def check(
     job = open_job(measured, settings, plan, protocol, out, fresh, reporter)
     with holding(job.run):
         subject = Subject(measured, _generator(plan), settings.n, source, reporter, memory=job.run)
-        results = _held(job) or Results(str(job.run.path), protocol, provenance_of(job, plan.batch))
+        results = _held(job) or _none_yet(job)
         left = [name for name in names if name not in {one.name for one in results.checks}]
         if not left:
             reporter.note(
@@ -94,8 +96,9 @@ def check(
             result, finding = look(name, subject)
             timed(job.run, name, started)
             results = _with(results, result, finding, job, reporter)
-            job.run.save_results(results)
+            # Pictures go first: what the results hold is not looked at again.
             _save_pictures(job.run, name, finding)
+            job.run.save_results(results)
             if reporter.stop_requested and name != left[-1]:
                 raise StoppedError(f"check: stopped after {name}; run the same command to continue")
         job.run.update(status="done")
@@ -103,7 +106,7 @@ def check(
 
 
 def describe(
-    checkpoint: Checkpoint | str | Path,
+    checkpoint: Measured | str | Path,
     *,
     only: Sequence[str] | None = None,
     settings: Settings | None = None,
@@ -134,7 +137,7 @@ def _enough(settings: Settings) -> Settings:
     return settings
 
 
-def _checkpoint(checkpoint: Checkpoint | str | Path, opening: OpenOptions | None) -> Checkpoint:
+def _checkpoint(checkpoint: Measured | str | Path, opening: OpenOptions | None) -> Checkpoint:
     measured = open_measured(checkpoint, opening=opening)
     if not isinstance(measured, Checkpoint):
         raise DiffevalError(
@@ -170,6 +173,13 @@ def _held(job: Job) -> Results | None:
     return held if held is not None and held.provenance.n == job.settings.n else None
 
 
+def _none_yet(job: Job) -> Results:
+    """Results without a check; pictures of another number of seeds go with their checks."""
+    for path in job.run.path.glob("pictures_*.npz"):
+        path.unlink()
+    return Results(str(job.run.path), job.protocol, provenance_of(job, job.plan.batch))
+
+
 def _named(results: Results, name: str) -> CheckResult:
     return next(one for one in results.checks if one.name == name)
 
@@ -178,10 +188,11 @@ def _with(results: Results, result: CheckResult, finding: Finding, job: Job, rep
     """The results with one check more, in the order of names."""
     kept = [one for one in results.checks if one.name != result.name]
     tables: dict[str, tuple[Mapping[str, Param], ...]] = {
-        name: rows for name, rows in results.tables.items() if name != result.name
+        name: rows for name, rows in results.tables.items() if name.split(".")[0] != result.name
     }
     if finding.rows:
         tables[result.name] = finding.rows
+    tables |= {f"{result.name}.{name}": rows for name, rows in finding.tables.items()}
     return dataclasses.replace(
         results,
         checks=tuple(sorted((*kept, result), key=lambda one: one.name)),
@@ -193,6 +204,7 @@ def _with(results: Results, result: CheckResult, finding: Finding, job: Job, rep
 
 def _save_pictures(run: RunDirectory, name: str, finding: Finding) -> None:
     if finding.pictures is None:
+        (run.path / f"pictures_{name}.npz").unlink(missing_ok=True)
         return
     shown = finding.pictures
     run.save_arrays(

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from diffeval.cli.loading import load_checkpoint
+from diffeval.cli.loading import load_options
 from diffeval.cli.options import (
     SCORING,
     Common,
@@ -72,12 +72,13 @@ def check(
         from diffeval.data.source import OpenOptions
         from diffeval.examine import check as run
         from diffeval.examine import chosen, describe
+        from diffeval.measured import open_measured
 
         names = None if only is None else chosen([name.strip() for name in only.split(",") if name.strip()])
         if n < 2:
             raise DiffevalError(f"--n is {n}, needs at least 2")
         opening = OpenOptions(reading.download, reading.on_bad, loading.offline, reporter)  # type: ignore[arg-type]
-        loaded = load_checkpoint(checkpoint, loading)
+        loaded = open_measured(checkpoint, load_options(loading), opening)
         settings = settings_of(sampling, n)
         if output.dry_run:
             plan = describe(loaded, only=names, settings=settings, ref=ref, opening=opening, out=output.out)
