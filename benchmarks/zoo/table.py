@@ -101,6 +101,7 @@ class Entry:
             zero_snr=True if self.zero_snr else None,
             prediction=None if edm else self.prediction,
             value_range=self.declared_range,
+            time="none" if self.time_agnostic else None,
         )
 
 

@@ -110,7 +110,7 @@ def noise_levels(schedule: NoiseSchedule) -> npt.NDArray[np.float64]:
 def _time_input(time: str | TimeInput, schedule: NoiseSchedule) -> TimeInput:
     if callable(time):
         return time
-    if time == "step":
+    if time in ("step", "none"):
         return lambda t: t
     if time == "t/T":
         return lambda t: t.float() / schedule.timesteps

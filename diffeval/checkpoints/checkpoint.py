@@ -76,6 +76,11 @@ class Checkpoint:
     weights: str = ""
     overrides: tuple[str, ...] = ()
 
+    @property
+    def time_agnostic(self) -> bool:
+        """Whether the network is declared not to heed the timestep."""
+        return getattr(self.adapter, "time", None) == "none"
+
     def with_raw_weights(self) -> "Checkpoint":
         """The same checkpoint with the weights that were not averaged.
 

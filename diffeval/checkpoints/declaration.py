@@ -13,7 +13,7 @@ from diffeval.registry import did_you_mean
 
 UNIT_RANGE = (-1.0, 1.0)
 
-TimeName = Literal["step", "t/T", "log-snr", "sigma"]
+TimeName = Literal["step", "t/T", "log-snr", "sigma", "none"]
 TIME_NAMES: tuple[TimeName, ...] = get_args(TimeName)
 
 # Maps timesteps, int64 [b] (float32 [b] where a sampler's lie between two), to what the network takes as time.
@@ -36,8 +36,8 @@ class Declaration:
         prediction: epsilon, sample or v_prediction. By default epsilon.
         value_range: that pixels were mapped to. By default (-1, 1).
         time: what the network takes as time, as [b]: ``step`` (t, int64), ``t/T``, ``log-snr``
-            (log(alpha_bar / (1 - alpha_bar))), ``sigma`` (sqrt((1 - alpha_bar) / alpha_bar)), or a function of t,
-            e.g. ``lambda t: (t + 1) / 1000``. By default step.
+            (log(alpha_bar / (1 - alpha_bar))), ``sigma`` (sqrt((1 - alpha_bar) / alpha_bar)), ``none`` (it is given
+            t and does not heed it), or a function of t, e.g. ``lambda t: (t + 1) / 1000``. By default step.
         classes: their number or names, the null class not counted; 0 for an unconditional network.
         null_class: the number that the network takes for "no class", or None.
         preconditioning: ``edm``: the network is F of Karras et al. 2022, and takes c_in x and c_noise; or

@@ -24,7 +24,7 @@ class LoadOptions:
         zero_snr: whether the named schedule is rescaled to zero terminal SNR.
         prediction: what the network predicts.
         value_range: that pixels were mapped to.
-        time: what the network takes as time: step, t/T, log-snr or sigma.
+        time: what the network takes as time: step, t/T, log-snr, sigma or none.
         classes: number of classes, the null class not counted.
         shape: (C, H, W) of the network's input.
         preconditioning: ``edm``, ``edm-denoiser`` or ``none``; after a colon, e.g. ``edm:sigma_max=160``, its numbers.

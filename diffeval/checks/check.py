@@ -152,6 +152,7 @@ class Finding:
         fix: what to change, where something is wrong.
         ruled_out: what was looked at and is not the cause, one phrase each.
         rows: a curve, as a table whose first column is what it is drawn against; empty without one.
+        tables: more of them, by name.
         pictures: what to look at; None without.
     """
 
@@ -161,6 +162,7 @@ class Finding:
     fix: str = ""
     ruled_out: tuple[str, ...] = ()
     rows: tuple[Row, ...] = ()
+    tables: Mapping[str, tuple[Row, ...]] = field(default_factory=dict)
     pictures: Pictures | None = None
 
 

@@ -1,0 +1,178 @@
+"""``noise-schedule``: whether the network is told the timesteps it was trained with, along its own schedule."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from diffeval.checks.check import Finding, Row, Subject, check
+from diffeval.checks.implied import Fit, Implied, candidates, fits, implied
+from diffeval.checks.pipeline import pipeline_faults
+from diffeval.checks.scan import Scan
+
+# Levels at which a schedule is judged. With less noise images are hardly disturbed, with more hardly visible; clean
+# images are what sample and v predictions are worst at, relative to their noise, in more noise.
+JUDGED = (3.0, 2.0, 1.0, 0.0, -1.0, -2.0)
+OF_CLEAN = (3.0, 2.0, 1.0, 0.0)
+LEAST_LEVELS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Excess risk and distance of the schedules in nats, at which to warn and to fail."""
+
+    excess: tuple[float, float]
+    rms: tuple[float, float]
+    reliance: float
+    alike: float
+
+
+@check(
+    "noise-schedule",
+    about="the timesteps that the network is told are those it was trained with, and the sampler keeps to them",
+    reads=("scan",),
+)
+def noise_schedule(
+    subject: Subject,
+    *,
+    excess_warn: float = 0.05,
+    excess_fail: float = 0.15,
+    rms_warn: float = 0.3,
+    rms_fail: float = 0.5,
+    reliance: float = 0.05,
+    alike: float = 0.15,
+) -> Finding:
+    """Reads the schedule from the weights, names it, and holds it against the declared one; then looks at the sampler.
+
+    At each noise level the network's best timestep is where its own schedule has that level. Values: ``excess``, by
+    how much telling it the declared timestep raises the risk (median over levels), with its 95% interval; ``rms``, how
+    far apart the levels are (root mean square, nats); ``reliance``, by how much a wrong timestep raises the risk at
+    all, the least over levels. Fails where both are beyond their limit: imperfect networks that predict x_0 or v place
+    their best timestep loosely, where it costs nothing.
+
+    Args:
+        subject: what is looked at.
+        excess_warn: excess risk at which to warn.
+        excess_fail: excess risk at which to fail.
+        rms_warn: distance at which to warn, in nats.
+        rms_fail: distance at which to fail, in nats.
+        reliance: below it, the network does not heed t, and nothing can be read.
+        alike: distance up to which a named schedule is said to be the one.
+
+    Cost: none beyond the scan.
+    """
+    limits = Limits((excess_warn, excess_fail), (rms_warn, rms_fail), reliance, alike)
+    scan = subject.scan
+    faults = pipeline_faults(subject.generator)
+    if faults:
+        return Finding("fail", faults[0].summary, fix=faults[0].fix, values=faults[0].values)
+    whole = implied(scan)
+    found = whole.part(JUDGED if scan.type == "epsilon" else OF_CLEAN)
+    if len(found.levels) < LEAST_LEVELS:
+        return Finding(
+            "inconclusive",
+            f"the declared schedule covers {len(found.levels)} of the judged noise levels, {LEAST_LEVELS} are needed",
+        )
+    ranked = fits(found, candidates(scan.schedule))
+    declared = next(one for one in ranked if one.curve.like == "declared")
+    low, high = np.quantile(np.median(found.excess[:, 1:], axis=0), [0.025, 0.975])
+    values = {
+        "excess": float(np.median(found.excess[:, 0])),
+        "excess_low": float(low),
+        "excess_high": float(high),
+        "rms": declared.rms,
+        "reliance": float(found.reliance.min()),
+        "best_rms": ranked[0].rms,
+    }
+    finding = _judge(found, declared, ranked, values, limits)
+    if finding.status in ("fail", "warn"):
+        finding = replace(finding, ruled_out=_ruled_out(scan, values))
+    return replace(finding, values=values, rows=_rows(whole, scan), tables={"risk": _map(scan)})
+
+
+def _judge(found: Implied, declared: Fit, ranked: Sequence[Fit], values: dict[str, float], limits: Limits) -> Finding:
+    if values["reliance"] < limits.reliance:
+        return Finding(
+            "inconclusive",
+            f"the network hardly heeds the timestep (a wrong one raises its risk by {values['reliance']:.1%}, "
+            f"{limits.reliance:.0%} is needed): its schedule cannot be read",
+        )
+    excess, rms = values["excess"], values["rms"]
+    costs = f"{excess:.1%} more risk (95% interval {values['excess_low']:.1%} .. {values['excess_high']:.1%})"
+    bad = [
+        excess >= cost and rms >= apart and values["excess_low"] >= cost / 3
+        for cost, apart in zip(limits.excess, limits.rms, strict=True)
+    ]
+    if not bad[0]:
+        return Finding(
+            "pass",
+            f"the weights follow the declared schedule: {rms:.2f} nats apart (limit {limits.rms[0]:g}), telling the "
+            f"declared timesteps costs {costs}, limit {limits.excess[0]:.0%}",
+        )
+    named = ranked[0] if ranked[0].rms <= limits.alike else None
+    status = "fail" if bad[1] else "warn"
+    begun = _likeness(named, found, limits)
+    return Finding(
+        status,  # type: ignore[arg-type]
+        f"{begun}; the declared schedule is {rms:.2f} nats off (limit {limits.rms[bad[1]]:g}), and telling the "
+        f"network its timesteps costs {costs}, limit {limits.excess[bad[1]]:.0%}",
+        fix=_fix(named, found),
+    )
+
+
+def _likeness(named: Fit | None, found: Implied, limits: Limits) -> str:
+    if _stuck(found):
+        return f"the network is best at timestep {found.times[0, 0]:g} at almost every noise level"
+    if named is None:
+        return f"the weights follow none of the known schedules within {limits.alike:g} nats"
+    return f"the weights behave like {named.curve.name} ({named.rms:.2f} nats off)"
+
+
+def _stuck(found: Implied) -> bool:
+    return sum(found.edge) > len(found.edge) / 2 and float(np.ptp(found.times[:, 0])) <= 2.0
+
+
+def _fix(named: Fit | None, found: Implied) -> str:
+    if _stuck(found):
+        return "the network takes time on another scale: try --time t/T, log-snr or sigma"
+    if named is None:
+        return "declare the schedule it was trained with (--schedule takes an array of alpha-bar, too)"
+    if named.curve.like:
+        return f"declare it: {named.curve.like}"
+    return f"{named.curve.mistake}: declare time as a function of t that undoes it"
+
+
+def _ruled_out(scan: Scan, values: dict[str, float]) -> tuple[str, ...]:
+    scores = scan.log_risk_of_types
+    margin = float(np.exp(scores[scan.types[1]][0] - scores[scan.type][0]))
+    said = [f"timestep embedding (a wrong timestep raises the risk by {values['reliance']:.0%})"]
+    if scan.type == scan.declared:
+        said.insert(0, f"prediction type ({scan.type}, margin {margin:.1f})")
+    return tuple(said)
+
+
+def _rows(found: Implied, scan: Scan) -> tuple[Row, ...]:
+    curve = np.asarray(scan.schedule.log_snr)
+    return tuple(
+        {
+            "log_snr": level,
+            "best_timestep": float(found.times[row, 0]),
+            "declared_timestep": scan.declared_time(level),
+            "declared_log_snr_there": float(np.interp(found.times[row, 0], np.arange(len(curve)), curve)),
+            "excess": float(found.excess[row, 0]),
+            "reliance": float(found.reliance[row]),
+        }
+        for row, level in enumerate(found.levels)
+    )
+
+
+def _map(scan: Scan) -> tuple[Row, ...]:
+    """Risk over levels and timesteps, over the least at each level."""
+    rows: list[Row] = []
+    for reading in scan.readings:
+        risk = scan.risk(reading, scan.type)[:, 0]
+        rows += [
+            {"log_snr": reading.log_snr, "timestep": time, "risk": float(one), "over_least": float(one / risk.min())}
+            for time, one in zip(reading.times, risk, strict=True)
+        ]
+    return tuple(rows)
