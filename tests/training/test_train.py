@@ -201,6 +201,70 @@ def test_sizes_without_a_preset() -> None:
     assert set(PRESETS) == {"8px", "32px", "64px"}
 
 
+def _same_weights(one: Path, other: Path) -> bool:
+    """Both sets of weights, averaged and raw."""
+    pairs = []
+    for checkpoints in ((load(one), load(other)), (load(one).with_raw_weights(), load(other).with_raw_weights())):
+        pairs.append([checkpoint.network.state_dict() for checkpoint in checkpoints])
+    return all(torch.equal(a[key], b[key]) for a, b in pairs for key in a)
+
+
+def test_kept_checkpoints_are_those_of_trainings_that_end_there(tmp_path: Path) -> None:
+    """At a constant rate a step does not depend on how many follow."""
+    source = open_source("digits")
+    train(source, Recipe(steps=7, batch=8, lr_schedule="constant"), tmp_path / "run", device="cpu", keep_every=3)
+    kept = tmp_path / "run" / "steps"
+    assert sorted(path.name for path in kept.iterdir()) == ["000003", "000006"]
+    for steps in (3, 6):
+        folder = kept / f"{steps:06d}"
+        alone = tmp_path / f"alone-{steps}"
+        train(source, Recipe(steps=steps, batch=8, lr_schedule="constant"), alone, device="cpu")
+        assert _same_weights(folder, alone)
+        card, ended = (json.loads((path / "diffeval.json").read_text()) for path in (folder, alone))
+        assert card["step"] == steps
+        assert {**card, "provenance": None} == {**ended, "provenance": None}
+        assert load(folder).sha256 != load(tmp_path / "run").sha256
+        assert not (folder / "state.pt").exists(), "a kept checkpoint is no run to resume"
+    assert not _same_weights(kept / "000003", kept / "000006")
+
+
+def test_resuming_leaves_kept_checkpoints_as_they_are_and_goes_on_keeping(tmp_path: Path) -> None:
+    source = open_source("digits")
+    train(source, SMALL, tmp_path / "whole", device="cpu", keep_every=4)
+    with pytest.raises(StoppedError):
+        train(source, SMALL, tmp_path / "broken", device="cpu", keep_every=4, reporter=_StopAt(5))
+    kept = tmp_path / "broken" / "steps"
+    assert [path.name for path in kept.iterdir()] == ["000004"]
+    stamps = {path: path.stat().st_mtime_ns for path in kept.rglob("*") if path.is_file()}
+    train(source, SMALL, tmp_path / "broken", device="cpu", keep_every=4, resume=True)
+    assert all(path.stat().st_mtime_ns == stamp for path, stamp in stamps.items())
+    for name in ("000004", "000008", "000012"):
+        assert _same_weights(kept / name, tmp_path / "whole" / "steps" / name)
+    assert _same_weights(kept / "000012", tmp_path / "broken")
+
+
+def test_keeping_changes_nothing_of_the_training(tmp_path: Path) -> None:
+    source = open_source("digits")
+    train(source, SMALL, tmp_path / "plain", device="cpu")
+    train(source, SMALL, tmp_path / "keeping", device="cpu", keep_every=5)
+    assert _losses(tmp_path / "plain") == _losses(tmp_path / "keeping")
+    assert _same_weights(tmp_path / "plain", tmp_path / "keeping")
+    assert not (tmp_path / "plain" / "steps").exists()
+
+
+@pytest.mark.parametrize("every", [0, -1])
+def test_keeping_every_no_step_is_refused_before_anything_is_written(tmp_path: Path, every: int) -> None:
+    with pytest.raises(DiffevalError, match=f"--keep-every is {every}, needs at least 1"):
+        train(open_source("digits"), SMALL, tmp_path / "run", device="cpu", keep_every=every)
+    assert not (tmp_path / "run").exists()
+
+
+def test_kept_checkpoints_are_not_overwritten_by_another_training(tmp_path: Path) -> None:
+    (tmp_path / "run" / "steps" / "000003").mkdir(parents=True)
+    with pytest.raises(DiffevalError, match="holds steps already; give another --out"):
+        train(open_source("digits"), SMALL, tmp_path / "run", device="cpu")
+
+
 def test_bf16_autocast_trains(tmp_path: Path) -> None:
     train(open_source("digits"), Recipe(steps=2, batch=8, dtype="bf16"), tmp_path / "run", device="cpu")
     assert all(math.isfinite(loss) for loss in _losses(tmp_path / "run"))
