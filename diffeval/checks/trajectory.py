@@ -13,7 +13,7 @@ import torch
 from scipy.stats import spearmanr
 
 from diffeval.checks.check import Finding, Pictures, Row, Subject, check
-from diffeval.checks.real_images import ModelImages
+from diffeval.checks.moments import RealMoments, detail_of, moment_ratio, real_moments, spread_of
 from diffeval.diffusion.prediction import predicted_clean
 from diffeval.diffusion.samplers import build_scheduler
 from diffeval.diffusion.sampling import ROUNDINGS, Generator
@@ -112,7 +112,7 @@ def trajectory(
     """
     generator, real = subject.generator, subject.images
     seeds = min(seeds, subject.n)
-    followed = _follow(subject, seeds, _real_moments(real))
+    followed = _follow(subject, seeds, real_moments(real))
     pictures = _pictures(generator, followed)
     if followed.broken is not None:
         where = f"at t={followed.broken:g}"
@@ -125,24 +125,6 @@ def trajectory(
             found, status="inconclusive", summary=f"{found.summary}; nothing to hold the moments against: give --ref"
         )
     return dataclasses.replace(found, values=values, rows=followed.rows, pictures=pictures)
-
-
-@dataclass(frozen=True, slots=True)
-class RealMoments:
-    """Of real images: mean of x^2, its standard error, and variance within classes; None where they are all alike."""
-
-    second: float
-    error: float
-    spread: float | None
-
-
-def _real_moments(real: ModelImages | None) -> RealMoments | None:
-    if real is None:
-        return None
-    x = _array(real.x0)
-    squares = (x.reshape(len(x), -1) ** 2).mean(axis=1)
-    spread = _spread(x, None if real.labels is None else real.labels.numpy()) or None
-    return RealMoments(float(squares.mean()), float(squares.std(ddof=1) / np.sqrt(len(x))), spread)
 
 
 def _follow(subject: Subject, seeds: int, real: RealMoments | None) -> Followed:
@@ -190,10 +172,10 @@ def _row(
     clear = alpha_bar >= CLEAR and bool(np.isfinite(clean).all())
     row: dict[str, float | None] = {"t": t, "alpha_bar": alpha_bar}
     if real is not None:
-        row["moment_ratio"], row["std_error"] = _moment(x, alpha_bar, real)
-        spread = _spread(clean, labels) if clear else None
+        row["moment_ratio"], row["std_error"] = moment_ratio(x, alpha_bar, real)
+        spread = spread_of(clean, labels) if clear else None
         row["spread"] = None if spread is None or real.spread is None else spread / real.spread
-    return {**row, "detail": _detail(clean) if clear else None}
+    return {**row, "detail": detail_of(clean) if clear else None}
 
 
 def _distance(one: Array, other: Array) -> float:
@@ -231,39 +213,6 @@ def _values(followed: Followed, moment_warn: float, *, guided: bool) -> dict[str
 def _sure(ratio: float, error: float) -> float:
     """How far from 1 a ratio is at least, by its 95% interval; negative where that holds 1."""
     return abs(ratio - 1) - Z * error
-
-
-def _moment(x: Array, alpha_bar: float, real: RealMoments) -> tuple[float | None, float | None]:
-    """Mean of x^2 over that of the forward process, and its standard error over seeds and real images."""
-    squares = (x.reshape(len(x), -1) ** 2).mean(axis=1)
-    if not np.isfinite(squares).all():
-        return None, None
-    expected = alpha_bar * real.second + 1.0 - alpha_bar
-    ratio = float(squares.mean() / expected)
-    of_mine = squares.std(ddof=1) / np.sqrt(len(squares)) / expected
-    return ratio, float(np.hypot(of_mine, ratio * alpha_bar * real.error / expected))
-
-
-def _spread(x: Array, labels: npt.NDArray[np.int64] | None) -> float | None:
-    """Variance over images of one class, mean over pixels and classes; over all where there are no classes.
-
-    None where no class has two images.
-    """
-    labels = np.zeros(len(x), dtype=np.int64) if labels is None else labels
-    total, freedom = 0.0, 0
-    for label in np.unique(labels):
-        rows = x[labels == label]
-        total += float(((rows - rows.mean(axis=0)) ** 2).sum())
-        freedom += len(rows) - 1
-    return total / freedom / float(x[0].size) if freedom else None
-
-
-def _detail(x: Array) -> float:
-    """Energy per pixel at frequencies of a quarter cycle per pixel and above."""
-    frequencies = [np.abs(np.fft.fftfreq(side)) for side in x.shape[-2:]]
-    high = np.maximum(frequencies[0][:, None], frequencies[1][None]) >= 0.25
-    power = np.abs(np.fft.fft2(x)) ** 2 / high.size**2
-    return float(power[..., high].sum(axis=-1).mean())
 
 
 def _judge(values: dict[str, float], first: float, limits: Limits) -> Finding:
