@@ -1,0 +1,266 @@
+"""``data-range``: the range, and the order of channels, in which the weights expect images.
+
+Images are shown to the network as a u + b in place of the declared u. At one noise level that would not be a fair
+comparison: a smaller image drowns in the same noise, and noise that hides everything is easily predicted, so that the
+flattest map would win. So the noise is matched to the image: for every map lambda is moved by -2 log|a|, at which
+alpha a / sigma, the signal in the noise, is what it is for u. All maps then show the network the same noisy images,
+differently scaled and shifted; the least error of noise that any function of them has is the same for all. A network
+trained on one of the maps comes near to it there, at the timestep of that level, and for no other map can it be
+better. So the map with the least risk is the one that the network was trained on. Scaled channel by channel, only the
+mean of log|a| can be matched.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from scipy.optimize import minimize
+
+from diffeval.checkpoints.checkpoint import Checkpoint
+from diffeval.checks.arms import interval, redraws, valued
+from diffeval.checks.check import Finding, Row, Subject, check
+from diffeval.checks.hypotheses import HYPOTHESES
+from diffeval.checks.probe import Reading, refined_grid, time_grid
+from diffeval.checks.real_images import ModelImages
+from diffeval.diffusion.schedule import NoiseSchedule
+from diffeval.metrics.metric import Array
+
+# Where risks are compared, in log-SNR of the declared map. With more noise the scale of the image is lost in it.
+LEVELS = (2.0, 0.0)
+# Timesteps told at each: evenly spaced ones, and evenly spaced in lambda; then others around the best.
+COARSE, FINE = (9, 8), 9
+# Ranges that people train on.
+RANGES = ((-1.0, 1.0), (0.0, 1.0), (-0.5, 0.5), (0.0, 255.0))
+# Nats by which a level may lie beyond the declared schedule.
+BEYOND = 0.5
+# Evaluations of the continuous fit, timesteps told at each, and its first step: in log|a|, and in half-widths of the
+# declared range.
+EVALUATIONS, FIT_TIMES, STEP = 24, 5, 0.1
+DECLARED = "declared"
+
+
+@dataclass(frozen=True, slots=True)
+class Map:
+    """An affine map of images in the declared range, one scale and offset per channel or for all.
+
+    Attributes:
+        name: as it is called.
+        scale: [C] or [1].
+        offset: like it.
+        flag: that declares it, where it can be declared.
+        reverse: whether the order of the channels is turned round, too.
+    """
+
+    name: str
+    scale: Array
+    offset: Array
+    flag: str = ""
+    reverse: bool = False
+
+    def __call__(self, x0: torch.Tensor) -> torch.Tensor:
+        """Maps images [n, C, H, W]."""
+        scale, offset = (torch.from_numpy(one).float().view(1, -1, 1, 1) for one in (self.scale, self.offset))
+        return (x0.flip(1) if self.reverse else x0) * scale + offset
+
+    @property
+    def shift(self) -> float:
+        """Nats that its level lies below the declared map's."""
+        return float(2.0 * np.log(np.abs(self.scale)).mean())
+
+
+@dataclass(frozen=True)
+class Look:
+    """What the network made of one map.
+
+    Attributes:
+        map: of the images.
+        readings: of the risk probe, one per level.
+    """
+
+    map: Map
+    readings: tuple[Reading, ...]
+
+    @cached_property
+    def _risks(self) -> dict[str, tuple[Array, ...]]:
+        """Mean risk of every prediction type by timestep and draw, [J, 1 + DRAWS], for each level."""
+        draws = redraws(len(self.readings[0].xx)).T
+        return {
+            name: tuple(one.risk(*hypothesis.coefficients(one.signal, one.noise)) @ draws for one in self.readings)
+            for name, hypothesis in HYPOTHESES.items()
+            if hypothesis.declared
+        }
+
+    @cached_property
+    def type(self) -> str:
+        """The prediction type that suits it best."""
+        return min(self._risks, key=lambda name: sum(np.log(one[:, 0].min()) for one in self._risks[name]))
+
+    @property
+    def rows(self) -> tuple[int, ...]:
+        """The best timestep at each level, by its row in the reading."""
+        return tuple(int(one[:, 0].argmin()) for one in self._risks[self.type])
+
+    @property
+    def log_risk(self) -> Array:
+        """By level and draw of images, at the best timestep, [L, 1 + DRAWS]."""
+        return np.log([one.min(axis=0) for one in self._risks[self.type]])
+
+    @property
+    def score(self) -> Array:
+        """Mean over levels, [1 + DRAWS]."""
+        found: Array = self.log_risk.mean(axis=0)
+        return found
+
+    def finer(self, subject: Subject, images: ModelImages) -> "Look":
+        """With more timesteps around the best ones."""
+        times = [refined_grid(one, row, FINE) for one, row in zip(self.readings, self.rows, strict=True)]
+        more = look_at(subject, images, self.map, times).readings
+        return Look(self.map, tuple(one.joined(other) for one, other in zip(self.readings, more, strict=True)))
+
+    def row(self) -> Row:
+        """Its risk at each level, as a row of a table."""
+        risks = np.exp(self.log_risk[:, 0])
+        return {"map": self.map.name, **{f"log_snr {at:g}": float(one) for at, one in zip(LEVELS, risks, strict=True)}}
+
+
+@check("data-range", about="the weights expect images in the declared range, channels in their order", reads=("scan",))
+def data_range(
+    subject: Subject, *, fail: float = 1.1, warn: float = 1.02, tie: float = 1.02, images: int = 48
+) -> Finding:
+    """Risk of the noise prediction under other maps of the images, each at the noise that hides it as much.
+
+    Values: ``ratio``, risk under the declared map over that under the best other one, with its interval; 1 and less
+    is right. ``fit_ratio``, the same over a map whose scale and offset are fitted; ``expects_low``, ``expects_high``:
+    what the ends of the declared range become under it. Risks are geometric means over log-SNR 2 and 0. Timestep and
+    prediction type are chosen for every map anew: a wrong noise schedule or type is not taken for a wrong range.
+
+    Fails where another map is better by ``fail``, with its interval by ``warn``, and by ``warn`` at every level.
+
+    Args:
+        subject: what is looked at.
+        fail: ratio that is a failure.
+        warn: ratio that is worth a warning.
+        tie: maps whose risks differ by less are not told apart.
+        images: to spend.
+
+    Cost: 34 forward passes for each image and map (7 maps, 8 in colour), 36 for the best two, 240 for the fit.
+    """
+    shown = subject.probe_images.first(min(images, subject.n))
+    maps = [one for one in candidates(subject.checkpoint, shown.x0) if _reached(subject.checkpoint.schedule, one)]
+    if len(maps) < 2 or maps[0].name != DECLARED:
+        return Finding("inconclusive", "the noise schedule does not reach the levels at which ranges are told apart")
+    passes = len(maps) * sum(COARSE) + 2 * FINE + FIT_TIMES * EVALUATIONS
+    subject.reporter.stage("data-range", len(LEVELS) * passes * len(shown), "forward passes")
+    looks = [look_at(subject, shown, one) for one in maps]
+    best = min(looks[1:], key=lambda one: float(one.score[0]))
+    declared, best = (one.finer(subject, shown) for one in (looks[0], best))
+    fitted = _fit(subject, shown, min((best, declared), key=lambda one: float(one.score[0])))
+    return _judge(declared, best, looks[1:], fitted, subject.checkpoint.value_range, (fail, warn, tie))
+
+
+def candidates(checkpoint: Checkpoint, x0: torch.Tensor) -> tuple[Map, ...]:
+    """The declared map, and the others that people confuse it with."""
+    low, high = checkpoint.value_range
+    every = [Map(DECLARED, np.ones(1), np.zeros(1))]
+    for one in RANGES:
+        if one != (low, high):
+            scale = (one[1] - one[0]) / (high - low)
+            said, flag = _said(*one), f"--value-range={one[0]:g},{one[1]:g}"
+            every.append(Map(f"images in {said}", np.array([scale]), np.array([one[0] - scale * low]), flag))
+    mean = x0.mean(dim=(0, 2, 3)).double().numpy()
+    spread = np.maximum(x0.std(dim=(0, 2, 3)).double().numpy(), 1e-3)
+    every.append(Map("images of mean 0 and variance 1 in every channel", 1.0 / spread, -mean / spread))
+    every.append(Map("inverted images, dark for light", -np.ones(1), np.array([low + high])))
+    if len(mean) == 3:
+        every.append(Map("channels in reverse order (BGR for RGB)", np.ones(1), np.zeros(1), reverse=True))
+    return tuple(every)
+
+
+def _reached(schedule: NoiseSchedule, one: Map) -> bool:
+    """Whether the declared schedule has the levels at which a map is judged."""
+    curve = schedule.log_snr
+    return bool(curve[-1] - BEYOND <= min(LEVELS) - one.shift and max(LEVELS) - one.shift <= curve[0] + BEYOND)
+
+
+def look_at(subject: Subject, images: ModelImages, one: Map, times: Sequence[Sequence[int]] | None = None) -> Look:
+    """Shows a map at every level, each at the given timesteps, or at a coarse grid of all."""
+    probe = subject.probe(images=replace(images, x0=one(images.x0)))
+    grid = time_grid(subject.checkpoint.schedule.log_snr, *COARSE)
+    told = times or [grid] * len(LEVELS)
+    return Look(one, tuple(probe.read(level - one.shift, at) for level, at in zip(LEVELS, told, strict=True)))
+
+
+def _fit(subject: Subject, images: ModelImages, start: Look) -> Look:
+    """The map of least risk, from one that is near; its timesteps lie around those that were best there."""
+    low, high = subject.checkpoint.value_range
+    times = [refined_grid(one, row, FIT_TIMES) for one, row in zip(start.readings, start.rows, strict=True)]
+    found: list[Look] = [start]
+
+    def score(moved: npt.NDArray[np.float64]) -> float:
+        scale = start.map.scale * np.exp(moved[0])
+        offset = start.map.offset + moved[1] * (high - low) / 2
+        found.append(look_at(subject, images, replace(start.map, name="", scale=scale, offset=offset), times))
+        return float(found[-1].score[0])
+
+    corners = np.array([[0.0, 0.0], [STEP, 0.0], [0.0, STEP]])
+    minimize(score, np.zeros(2), method="Nelder-Mead", options={"maxfev": EVALUATIONS, "initial_simplex": corners})
+    return min(found, key=lambda one: float(one.score[0]))
+
+
+def _judge(
+    declared: Look,
+    best: Look,
+    others: Sequence[Look],
+    fitted: Look,
+    value_range: tuple[float, float],
+    limits: tuple[float, float, float],
+) -> Finding:
+    """What the risks say."""
+    fail, warn, tie = limits
+    low, high = (float((fitted.map.scale * end + fitted.map.offset).mean()) for end in value_range)
+    ratio, fit_ratio = np.exp(declared.score - best.score), np.exp(declared.score - fitted.score)
+    values = {**valued("ratio", ratio), **valued("fit_ratio", fit_ratio), "expects_low": low, "expects_high": high}
+    rows = tuple(one.row() for one in (declared, *others))
+    told, expected = _said(*value_range), _said(low, high)
+    # A fit that is far better than any of the known maps is a range of its own.
+    strange = float(fitted.score[0]) < float(best.score[0]) - np.log(fail)
+    rival, found = (fitted, fit_ratio) if strange else (best, ratio)
+    sure, point = interval(found)[0], float(found[0])
+    everywhere = bool((declared.log_risk - rival.log_risk)[:, 0].min() > np.log(warn))
+    if point >= warn and sure > 1.0 and everywhere:
+        failed = point >= fail and sure > warn
+        name = f"images in about {expected}" if strange else rival.map.name
+        flag = f"--value-range={low:.3g},{high:.3g}" if strange else rival.map.flag
+        return Finding(
+            "fail" if failed else "warn",
+            f"the weights expect {name}, {told} is declared: shown those as declared, the error of noise is "
+            f"{point:.2f} times as large (limit {fail if failed else warn:g}; 95% interval {sure:.2f} to "
+            f"{interval(found)[1]:.2f})",
+            values,
+            _remedy(flag),
+            ruled_out=("prediction type and noise schedule: every map was read with those that suit it best",),
+            rows=rows,
+        )
+    alike = [one.map.name for one in others if abs(float((declared.score - one.score)[0])) < np.log(tie)]
+    if len(alike) == len(others):
+        return Finding("inconclusive", "the network does as well with images in any range", values, rows=rows)
+    untold = f"; not told apart from {', '.join(alike)}" if alike else ""
+    return Finding(
+        "pass",
+        f"the weights expect images in {expected}, {told} is declared; the best other map, {best.map.name}, has "
+        f"{1 / float(ratio[0]):.2f} times the risk{untold}",
+        values,
+        rows=rows,
+    )
+
+
+def _remedy(flag: str) -> str:
+    declare = f"declare it: {flag}; or " if flag else ""
+    return f"{declare}prepare images, for sampling and for training on, as the network was trained"
+
+
+def _said(low: float, high: float) -> str:
+    return f"{low:.3g} to {high:.3g}"

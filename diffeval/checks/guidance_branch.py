@@ -1,0 +1,230 @@
+"""``guidance-branch``: whether the network heeds its condition, and whether it was trained without one, too.
+
+Guidance goes from the prediction without a class to the one with it, and beyond. Both must be there. The risk of the
+noise prediction under the true class must be less than under a wrong one; under the null class it must be what can be
+had without a label. The mean of the network's own predictions under all classes is one prediction without a label: a
+null class that does worse has not been trained. How a sampler puts the two together, by w or by 1 + w, is not in the
+weights.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from diffeval.checkpoints.adapt import Adapter
+from diffeval.checkpoints.checkpoint import Checkpoint
+from diffeval.checks.arms import interval, redraws, valued
+from diffeval.checks.check import Finding, Row, Subject, check
+from diffeval.checks.classes import Numbering, Told, numbering, passes, tell, undeclared_null
+from diffeval.metrics.metric import Array
+from diffeval.runs.records import CheckStatus
+
+LEVELS = (2.0, 1.0, 0.0, -1.0, -2.0, -3.0)
+# Those at which the null class is judged: with more noise the mean of all classes is as good as any prediction without
+# a label, and a null class at random not much worse.
+NULL_LEVELS = (2.0, 1.0, 0.0, -1.0)
+# What a wrong class must cost for the null class to be judged at a level.
+CLEAR = 0.05
+# The share of a limit that the lower end of an interval must be above.
+SURE = 0.9
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Where judgements turn."""
+
+    ignored: float
+    numbering: float
+    null: float
+    null_warn: float
+    mixture: float
+    null_alone: float
+
+
+@check("guidance-branch", about="the condition matters, and the null class was trained", reads=("scan",))
+def guidance_branch(
+    subject: Subject,
+    *,
+    ignored: float = 0.01,
+    numbering_fail: float = 0.05,
+    null_fail: float = 0.35,
+    null_warn: float = 0.5,
+    mixture_fail: float = 1.0,
+    null_alone_fail: float = 0.8,
+) -> Finding:
+    """Risks under the true, a wrong and the null class, at the timestep where the network is best.
+
+    Values, with 95% intervals over images: ``condition_effect``, what a wrong class costs, R_wrong / R_true - 1, at
+    the log-SNR of -3 to 2 where it is largest; ``null_u``, what the null class costs of that, (R_null - R_true) /
+    (R_wrong - R_true), median over log-SNR -1 to 2: 0 for one that loses nothing, 1 for one that is as bad as a wrong
+    class; ``null_over_mixture``, R_null over the risk of the mean of the predictions under all classes, geometric
+    mean over these levels, below 1 for a null class that was trained; ``numbering_gain``, by how much images are
+    predicted better under the class that suits others of theirs best.
+
+    Args:
+        subject: what is looked at.
+        ignored: condition effect below which the condition is ignored.
+        numbering_fail: numbering gain of classes that are numbered otherwise.
+        null_fail: ``null_u`` of a null class that was not trained, if it does worse than the mean, too.
+        null_warn: ``null_u`` that is worth a warning by itself.
+        mixture_fail: ``null_over_mixture`` of a null class that was not trained; 1 by the argument above.
+        null_alone_fail: ``null_u`` of a null class that was not trained, where classes are too many to be averaged.
+
+    Cost: up to 16 classes, 2 K + 1 forward passes for each image and level (6 levels); with more, 3.
+    """
+    checkpoint, labels = subject.checkpoint, subject.probe_images.labels
+    if not checkpoint.classes:
+        return Finding("not-applicable", "the network takes no condition")
+    if labels is None:
+        return Finding(
+            "not-applicable",
+            f"the images have no labels of the network's {len(checkpoint.classes)} classes; give --ref with as many, "
+            f"and --null-class if one of the network's stands for no class",
+        )
+    levels = [level for level in LEVELS if subject.scan.covered(level)]
+    if not levels:
+        return Finding("inconclusive", "the noise schedule does not reach the levels at which classes are told apart")
+    subject.reporter.stage("guidance-branch", passes(checkpoint) * len(levels) * len(labels), "forward passes")
+    found = [tell(subject, level) for level in levels]
+    limits = Limits(ignored, numbering_fail, null_fail, null_warn, mixture_fail, null_alone_fail)
+    return _judge(subject, found, labels, limits)
+
+
+def _judge(subject: Subject, found: Sequence[Told], labels: torch.Tensor, limits: Limits) -> Finding:
+    """What is wrong first: the numbers of the classes, then the condition, then the null class."""
+    draws = redraws(len(labels))
+    effects = [draws @ one.wrong / (draws @ one.true) - 1.0 for one in found]
+    effect = max(effects, key=lambda one: float(one[0]))
+    values, rows = valued("condition_effect", effect), tuple(_row(one) for one in found)
+    numbers = numbering(found, labels)
+    if numbers is not None:
+        values |= valued("numbering_gain", numbers.gain)
+        if numbers.gain[0] >= limits.numbering and interval(numbers.gain)[0] > limits.numbering / 2:
+            summary, fix = _misnumbered(subject.checkpoint, numbers, limits)
+            return Finding("fail", summary, values, fix, rows=rows)
+    if effect[0] < limits.ignored:
+        return _ignored(found, effect, values, rows, limits)
+    heeded = f"a wrong class raises the risk by {100 * effect[0]:.0f}% (at least {100 * limits.ignored:g}%)"
+    if subject.checkpoint.null_class is None:
+        row = _found_null(subject, found, limits)
+        return Finding("pass", f"{heeded}; no null class is declared, guidance is impossible{row}", values, rows=rows)
+    clear = [
+        place
+        for place, one in enumerate(found)
+        if one.log_snr in NULL_LEVELS and interval(effects[place])[0] >= CLEAR and one.null is not None
+    ]
+    if not clear:
+        return Finding("inconclusive", f"{heeded}, too little to tell the null class from it", values, rows=rows)
+    judged = [found[place] for place in clear]
+    u = np.median([_u(one, draws) for one in judged], axis=0)
+    mixture = _over_mixture(judged, draws)
+    values |= valued("null_u", u) | ({} if mixture is None else valued("null_over_mixture", mixture))
+    status = _status(u, mixture, limits)
+    limit = limits.null_alone if mixture is None else limits.null
+    said = f"the null class costs {u[0]:.2f} of what a wrong class costs (limit {limit:g})"
+    if mixture is not None:
+        said += f" and does {mixture[0]:.2f} times as badly as the mean of the classes (limit {limits.mixture:g})"
+    if status == "pass":
+        return Finding("pass", f"{heeded}; {said}", values, rows=rows)
+    return Finding(
+        status,
+        f"{'the null class was not trained' if status == 'fail' else 'the null class may not have been trained'}: "
+        f"{said}",
+        values,
+        "train with the class dropped now and then (--drop-condition 0.1), or name the right null class (--null-class)"
+        + _found_null(subject, found, limits),
+        ruled_out=(f"the condition: {heeded}",),
+        rows=rows,
+    )
+
+
+def _ignored(
+    found: Sequence[Told], effect: Array, values: dict[str, float], rows: tuple[Row, ...], limits: Limits
+) -> Finding:
+    """A wrong class costs nothing."""
+    equal = all(np.array_equal(one.wrong, one.true) for one in found)
+    said = (
+        "the output is the same, bit by bit, whatever the class"
+        if equal
+        else f"a wrong class raises the risk by {100 * effect[0]:.2f}% at most (limit {100 * limits.ignored:g}%)"
+    )
+    sure = equal or interval(effect)[1] < 2 * limits.ignored
+    return Finding(
+        "fail" if sure else "inconclusive",
+        f"the condition is ignored: {said}" if sure else f"{said}, with too few images to be sure",
+        values,
+        "see that the class reaches the network in training, and that labels belong to their images"
+        if sure
+        else "raise --n",
+        rows=rows,
+    )
+
+
+def _misnumbered(checkpoint: Checkpoint, numbers: Numbering, limits: Limits) -> tuple[str, str]:
+    """Classes that stand for others; where one of them is a null class, which."""
+    moved = [(label, best) for label, best in enumerate(numbers.best) if best not in (None, label)]
+    names = (*checkpoint.classes, "the null class")
+    shown = ", ".join(f"{names[label]!r} under {names[best]!r}" for label, best in moved[:2] if best is not None)
+    known = sum(best is not None for best in numbers.best)
+    text = (
+        f"classes are numbered otherwise than in training: images of {len(moved)} of {known} classes are predicted "
+        f"better under another ({shown}{', ...' if len(moved) > 2 else ''}), by {100 * numbers.gain[0]:.0f}% (limit "
+        f"{100 * limits.numbering:g}%)"
+    )
+    if numbers.null in (None, checkpoint.null_class) or not numbers.null_u < limits.null:
+        return text, "give the labels the numbers that they had in training"
+    row = numbers.null
+    if isinstance(checkpoint.adapter, Adapter):
+        row = checkpoint.adapter.conditions[row]
+    return (
+        f"{text}; row {row} of the network's table of classes behaves like the null class",
+        f"declare it: --null-class {row}",
+    )
+
+
+def _found_null(subject: Subject, found: Sequence[Told], limits: Limits) -> str:
+    """Words on an undeclared row that would do as null class; empty without one."""
+    spare = undeclared_null(subject, [one for one in found if one.log_snr in NULL_LEVELS])
+    if spare is None or spare[1] >= limits.null:
+        return ""
+    return f"; row {spare[0]} of the network's table of classes behaves like one: --null-class {spare[0]}"
+
+
+def _u(one: Told, draws: Array) -> Array:
+    """What the null class costs of what a wrong class costs, by draw."""
+    assert one.null is not None
+    true, wrong, null = (draws @ risk for risk in (one.true, one.wrong, one.null))
+    found: Array = (null - true) / (wrong - true)
+    return found
+
+
+def _over_mixture(judged: Sequence[Told], draws: Array) -> Array | None:
+    """Risk under the null class over that of the mean of all classes, by draw."""
+    pairs = [(one.null, one.mixed) for one in judged if one.null is not None and one.mixed is not None]
+    if not pairs:
+        return None
+    found: Array = np.exp(np.mean([np.log((draws @ null) / (draws @ mixed)) for null, mixed in pairs], axis=0))
+    return found
+
+
+def _status(u: Array, mixture: Array | None, limits: Limits) -> CheckStatus:
+    """Untrained by both measures, and surely nearly so: fail; by one of them, or by one alone clearly: warn."""
+    over = [
+        (u, limits.null_alone if mixture is None else limits.null),
+        *([] if mixture is None else [(mixture, limits.mixture)]),
+    ]
+    if all(one[0] >= limit and interval(one)[0] > SURE * limit for one, limit in over):
+        return "fail"
+    doubtful = u[0] >= limits.null_warn or (mixture is not None and mixture[0] >= limits.mixture)
+    return "warn" if doubtful else "pass"
+
+
+def _row(one: Told) -> Row:
+    """Mean risks at a level."""
+    risks = {"true": one.true, "wrong": one.wrong, "null": one.null, "mean_of_classes": one.mixed}
+    return {
+        "log_snr": one.log_snr,
+        **{name: None if risk is None else float(risk.mean()) for name, risk in risks.items()},
+    }
