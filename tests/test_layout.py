@@ -21,7 +21,7 @@ ROWS = (
     ("checkpoints",),
     ("features",),
     ("metrics",),
-    ("training",),
+    ("training", "training_log"),
     (
         "drift",
         "per_class",
