@@ -8,6 +8,7 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from diffeval.checkpoints.checkpoint import Checkpoint
 from diffeval.checks.probe import Probe, Reading
@@ -94,6 +95,7 @@ class Subject:
             images.x0,
             images.labels if self.checkpoint.classes else None,
             self.generator.device,
+            _most_time(self.checkpoint),
             self.reporter.advance,
         )
 
@@ -122,6 +124,13 @@ class Subject:
         if name not in self._found:
             self._found[name] = CHECKS[name].run(self)
         return self._found[name]
+
+
+def _most_time(checkpoint: Checkpoint) -> int | None:
+    """The last row of a table that may be one of timesteps: telling a network more could end the process."""
+    sizes = [one.num_embeddings for one in checkpoint.network.modules() if isinstance(one, torch.nn.Embedding)]
+    tables = [size for size in sizes if size >= checkpoint.schedule.timesteps]
+    return min(tables) - 1 if tables else None
 
 
 @dataclass(frozen=True, slots=True)

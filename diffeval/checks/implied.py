@@ -59,15 +59,18 @@ class Curve:
         log_snr: lambda at each timestep that the network is told, [T].
         like: whose noise schedule to declare; empty where none would do.
         mistake: what is wrong beside the schedule, e.g. a reversed index; empty without.
+        scale: of the timesteps, before the curve is looked up.
     """
 
     name: str
     log_snr: Array
     like: str = ""
     mistake: str = ""
+    scale: float = 1.0
 
     def at(self, times: Array) -> Array:
         """Lambda at timesteps, between them linear; beyond them the curve goes on as at its end."""
+        times = times * self.scale
         steps = np.arange(len(self.log_snr))
         curve = np.clip(self.log_snr, -FARTHEST, FARTHEST)
         beyond = np.maximum(times - steps[-1], 0.0) * (curve[-1] - curve[-2])
@@ -124,20 +127,10 @@ def candidates(declared: NoiseSchedule) -> tuple[Curve, ...]:
     """The declared schedule, rightly and wrongly indexed, and every named one of every usual length."""
     curve = np.asarray(declared.log_snr)
     told = len(curve)
-    steps = np.arange(told)
     made = [
         Curve("the declared one", curve, "declared"),
         Curve("the declared one, reversed", curve[::-1].copy(), "", "the timestep counts from noise to image"),
     ]
-    for factor in (2, 4, 5, 10, 20, 50, 100):
-        if told // factor > 2:
-            respaced = curve[np.minimum(steps * factor, told - 1)]
-            made.append(
-                Curve(
-                    f"the declared one, index divided by {factor}", respaced, "",
-                    f"the network is told the number of a respaced step, t / {factor}, in training",
-                )
-            )  # fmt: skip
     lengths = sorted({*LENGTHS, told}, key=lambda length: (length != 1000, length))
     for zero_snr, length, name in itertools.product((False, True), lengths, SCHEDULE_NAMES):
         try:
@@ -147,6 +140,14 @@ def candidates(declared: NoiseSchedule) -> tuple[Curve, ...]:
         said = f"{name}, {length} timesteps" + (", zero terminal SNR" if zero_snr else "")
         flags = f"--schedule {name} --timesteps {length}" + (" --zero-snr" if zero_snr else "")
         made.append(Curve(said, np.asarray(schedule.log_snr), flags))
+    # In training it was told t / factor, or is told that now.
+    for factor in (2.0, 4.0, 5.0, 10.0, 20.0, 50.0, 100.0, 1000.0, float(told)):
+        before = f"the network was trained with t / {factor:g}"
+        now = f"the network was trained with t, and is told t / {factor:g}"
+        made += [
+            Curve(f"the declared one at {factor:g} t", curve, "", before, factor),
+            Curve(f"the declared one at t / {factor:g}", curve, "", now, 1.0 / factor),
+        ]
     return tuple(made)
 
 

@@ -35,12 +35,12 @@ class Limits:
 def noise_schedule(
     subject: Subject,
     *,
-    excess_warn: float = 0.05,
-    excess_fail: float = 0.15,
+    excess_warn: float = 0.02,
+    excess_fail: float = 0.05,
     rms_warn: float = 0.3,
     rms_fail: float = 0.5,
     reliance: float = 0.05,
-    alike: float = 0.15,
+    alike: float = 0.3,
 ) -> Finding:
     """Reads the schedule from the weights, names it, and holds it against the declared one; then looks at the sampler.
 
@@ -139,7 +139,7 @@ def _fix(named: Fit | None, found: Implied) -> str:
         return "declare the schedule it was trained with (--schedule takes an array of alpha-bar, too)"
     if named.curve.like:
         return f"declare it: {named.curve.like}"
-    return f"{named.curve.mistake}: declare time as a function of t that undoes it"
+    return f"{named.curve.mistake}: declare --time t/T, step, or a function of t that undoes it"
 
 
 def _ruled_out(scan: Scan, values: dict[str, float]) -> tuple[str, ...]:

@@ -23,6 +23,8 @@ from diffeval.metrics.metric import Array
 
 # Keys the noise; another one than any run is likely to sample with.
 SEED = 0x5EED
+# Timesteps that networks are trained with, at most.
+LONGEST = 4000
 # Images times timesteps that go through the network at once.
 BATCH = 512
 
@@ -33,7 +35,7 @@ class Reading:
 
     Attributes:
         log_snr: lambda.
-        times: timesteps that the network was told, [J].
+        times: timesteps that the network was told, ascending, [J]; fractions where that was tried.
         ff: of its output with itself, [J, n].
         fx: with x, [J, n].
         fe: with the noise, [J, n].
@@ -43,7 +45,7 @@ class Reading:
     """
 
     log_snr: float
-    times: tuple[int, ...]
+    times: tuple[float, ...]
     ff: Array
     fx: Array
     fe: Array
@@ -80,9 +82,9 @@ class Reading:
     def from_arrays(cls, log_snr: float, arrays: Mapping[str, Array]) -> "Reading":
         """As it was kept."""
         held = dict(arrays)
-        return cls(log_snr, tuple(map(int, held.pop("times"))), **held)
+        return cls(log_snr, tuple(map(float, held.pop("times"))), **held)
 
-    def at(self, time: int) -> int:
+    def at(self, time: float) -> int:
         """Row of a timestep, or of the one nearest to it."""
         return int(np.argmin(np.abs(np.array(self.times) - time)))
 
@@ -92,7 +94,7 @@ class Reading:
         ff, fx, fe = (
             np.concatenate(pair)[rows] for pair in ((self.ff, other.ff), (self.fx, other.fx), (self.fe, other.fe))
         )
-        return Reading(self.log_snr, tuple(map(int, times)), ff, fx, fe, self.xx, self.xe, self.ee)
+        return Reading(self.log_snr, tuple(map(float, times)), ff, fx, fe, self.xx, self.xe, self.ee)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +106,7 @@ class Probe:
         x0: real images as it takes them, float32 [n, C, H, W] on the CPU.
         condition: what it is told of them, int64 [n]; None without.
         device: where the network is.
+        most_time: the largest timestep that it can be told, where it holds a table of them; None without end.
         advance: told of every image that went through it.
     """
 
@@ -111,29 +114,38 @@ class Probe:
     x0: torch.Tensor
     condition: torch.Tensor | None
     device: torch.device
+    most_time: int | None = None
     advance: Callable[[int], None] = lambda count: None
 
     @torch.inference_mode()
-    def read(self, log_snr: float, times: Sequence[int]) -> Reading:
+    def read(self, log_snr: float, times: Sequence[float]) -> Reading:
         """Inner products at one noise level and the given timesteps."""
         n = len(self.x0)
         noise = initial_noise(SEED, range(n), tuple(self.x0.shape[1:]))
         x = self.noised(log_snr, noise)
-        told = [int(t) for t in times]
+        whole = all(float(t).is_integer() for t in times)
+        told = torch.tensor(list(times), dtype=torch.int64 if whole else torch.float32)
         rows = np.repeat(np.arange(len(told)), n)
         columns = np.tile(np.arange(n), len(told))
         found = np.empty((3, len(rows)))
         for start in range(0, len(rows), BATCH):
             part = slice(start, start + BATCH)
             images = torch.from_numpy(columns[part])
-            t = torch.tensor([told[row] for row in rows[part]])
+            t = told[torch.from_numpy(rows[part])]
             output = self.output(x[images], t, None if self.condition is None else self.condition[images])
             for place, other in enumerate((output, x[images], noise[images])):
                 found[place, part] = _mean_product(output, other)
             self.advance(len(images))
         ff, fx, fe = found.reshape(3, len(told), n)
         return Reading(
-            log_snr, tuple(told), ff, fx, fe, _mean_product(x, x), _mean_product(x, noise), _mean_product(noise, noise)
+            log_snr,
+            tuple(map(float, times)),
+            ff,
+            fx,
+            fe,
+            _mean_product(x, x),
+            _mean_product(x, noise),
+            _mean_product(noise, noise),
         )
 
     def noised(self, log_snr: float, noise: torch.Tensor) -> torch.Tensor:
@@ -170,8 +182,21 @@ def time_grid(log_snr: Array, uniform: int = 17, level: int = 16) -> tuple[int, 
     return tuple(int(t) for t in np.unique(np.round(np.concatenate([even, by_level])).astype(int)))
 
 
-def refined_grid(reading: Reading, row: int, count: int = 9) -> tuple[int, ...]:
+def beyond_grid(first: int, last: int, most: int | None, per_octave: int = 6) -> tuple[int, ...]:
+    """Timesteps from ``first`` to ``last``, evenly in their logarithm; none that cannot be told."""
+    count = max(2, int(per_octave * np.log2(last / first)))
+    times = np.unique(np.geomspace(first, last, count).round().astype(int))
+    return tuple(int(t) for t in times if most is None or t <= most)
+
+
+def below_grid(count: int = 32) -> tuple[float, ...]:
+    """Fractions of the first timestep: what a network wants that was trained with t / T."""
+    return tuple(float(t) for t in np.linspace(0.0, 1.0, count + 2)[1:-1])
+
+
+def refined_grid(reading: Reading, row: int, count: int = 9) -> tuple[float, ...]:
     """Timesteps between the neighbours of a row of a reading."""
     times = reading.times
     low, high = times[max(row - 1, 0)], times[min(row + 1, len(times) - 1)]
-    return tuple(int(t) for t in np.unique(np.round(np.linspace(low, high, count)).astype(int)))
+    between = np.linspace(low, high, count)
+    return tuple(float(t) for t in np.unique(between.round() if low.is_integer() and high.is_integer() else between))

@@ -7,13 +7,16 @@ from functools import cached_property
 import numpy as np
 
 from diffeval.checks.hypotheses import HYPOTHESES
-from diffeval.checks.probe import Probe, Reading, refined_grid, time_grid
+from diffeval.checks.probe import LONGEST, Probe, Reading, below_grid, beyond_grid, refined_grid, time_grid
 from diffeval.diffusion.schedule import NoiseSchedule
+from diffeval.errors import DiffevalError
 from diffeval.metrics.metric import Array
 
 # Noise levels that are probed, and those at which types are told apart: at more noise, f and x hardly differ.
 LEVELS = (4.0, 3.0, 2.0, 1.0, 0.0, -1.0, -2.0, -3.0, -4.0)
 TYPE_LEVELS = (2.0, 1.0, 0.0, -1.0)
+# Share of the risk of x alone above which no declared timestep is the network's.
+LOST = 0.9
 # Redraws of the images, for intervals.
 DRAWS = 200
 
@@ -129,11 +132,45 @@ def _read(probe: Probe, schedule: NoiseSchedule, declared: str, level: float) ->
     near = {min(max(told + step, 0), schedule.timesteps - 1) for step in (-1, 0, 1)}
     coarse = probe.read(level, sorted({*time_grid(schedule.log_snr), *near}))
     best = min(("epsilon", "sample", "v_prediction"), key=lambda name: _mean_risk(coarse, name).min())
-    wanted: set[int] = set()
+    coarse = _beyond(probe, coarse, schedule, best, told)
+    best = min(("epsilon", "sample", "v_prediction"), key=lambda name: _mean_risk(coarse, name).min())
+    wanted: set[float] = set()
     for name in {best, declared}:
         wanted |= set(refined_grid(coarse, int(_mean_risk(coarse, name).argmin())))
     left = sorted(wanted - set(coarse.times))
     return coarse.joined(probe.read(level, left)) if left else coarse
+
+
+def _beyond(probe: Probe, reading: Reading, schedule: NoiseSchedule, name: str, told: int) -> Reading:
+    """With timesteps that are not declared, where the network is at its best at the end of those that are, or at none.
+
+    First as many as networks are trained with; where that is still the end, as many as one needs that is told t / T.
+    """
+    length, most = schedule.timesteps, probe.most_time
+    row = int(_mean_risk(reading, name).argmin())
+    lost = _mean_risk(reading, name)[row] > LOST * float(
+        np.mean(reading.ee) - np.mean(reading.xe) ** 2 / np.mean(reading.xx)
+    )
+    if ((row <= reading.at(1) and told > 1) or lost) and most is None:
+        reading = _with_others(probe, reading, below_grid())
+    if (row < reading.at(length - 1) and not lost) or told == length - 1:
+        return reading
+    for first, last in ((length, max(LONGEST, 2 * length)), (max(LONGEST, 2 * length), length**2)):
+        times = beyond_grid(first, last, most) if last > first else ()
+        reading = _with_others(probe, reading, times)
+        risk = _mean_risk(reading, name)
+        if int(risk.argmin()) < len(risk) - 1 and not lost:
+            break
+    return reading
+
+
+def _with_others(probe: Probe, reading: Reading, times: Sequence[float]) -> Reading:
+    """With more timesteps, if the network takes them."""
+    left = [t for t in times if t not in reading.times]
+    try:
+        return reading.joined(probe.read(reading.log_snr, left)) if left else reading
+    except (DiffevalError, IndexError, RuntimeError, ValueError, TypeError):
+        return reading
 
 
 def _mean_risk(reading: Reading, name: str) -> Array:

@@ -179,7 +179,25 @@ def build_scheduler(sampler: Sampler, schedule: NoiseSchedule, prediction: Predi
             f"by {gap:.2g} in alpha_bar; choose another of {', '.join(SAMPLERS)}"
         )
     scheduler.set_timesteps(steps)
+    _check_timesteps(sampler, scheduler, steps)
     return scheduler
+
+
+def _check_timesteps(sampler: Sampler, scheduler: Any, steps: int) -> None:
+    """Refuses timesteps that begin with the same one twice: diffusers' multistep solvers then lose count of their steps.
+
+    Karras' noise levels, rounded to whole timesteps, come to that on schedules that end with next to no signal.
+    """
+    times = [float(t) for t in scheduler.timesteps]
+    if sampler.scheduler in _COUNTING and len(times) > 1 and times[0] == times[1]:
+        raise DiffevalError(
+            f"sampler: {sampler.name} with {steps} steps begins with timestep {times[0]:g} twice on this noise "
+            f"schedule, and loses count; use fewer steps, or leave Karras' noise levels (--no-karras)"
+        )
+
+
+# Solvers that find the first step by its timestep, and take the second of two alike.
+_COUNTING = ("DPMSolverMultistepScheduler", "UniPCMultistepScheduler", "DEISMultistepScheduler")
 
 
 def check_steps(sampler: Sampler, schedule: NoiseSchedule, steps: int) -> None:
