@@ -184,7 +184,7 @@ def build_scheduler(sampler: Sampler, schedule: NoiseSchedule, prediction: Predi
 
 
 def _check_timesteps(sampler: Sampler, scheduler: Any, steps: int) -> None:
-    """Refuses timesteps that begin with the same one twice: diffusers' multistep solvers then lose count of their steps.
+    """Refuses timesteps that begin with the same one twice: multistep solvers then lose count of their steps.
 
     Karras' noise levels, rounded to whole timesteps, come to that on schedules that end with next to no signal.
     """

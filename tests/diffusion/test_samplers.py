@@ -146,3 +146,13 @@ def test_guidance_formula_and_its_single_branch_ends() -> None:
     # 1 + 2.5 (3 - 1) = 6, 1 + 2.5 (5 - 1) = 11.
     assert values == {0.0: [1.0, 1.0], 1.0: [3.0, 5.0], 2.5: [6.0, 11.0]}
     assert calls == [2, 2, 4]
+
+
+@pytest.mark.parametrize("name", ["dpm++", "unipc"])
+def test_karras_levels_that_begin_with_a_timestep_twice_are_refused(name: str) -> None:
+    schedule = named_schedule("squaredcos_cap_v2")
+    with pytest.raises(DiffevalError, match=r"begins with timestep 999 twice.*--no-karras"):
+        build_scheduler(named_sampler(name, schedule, "epsilon", karras=True), schedule, "epsilon", 20)
+    # A linear schedule ends with enough signal.
+    schedule = named_schedule("linear")
+    build_scheduler(named_sampler(name, schedule, "epsilon", karras=True), schedule, "epsilon", 20)
