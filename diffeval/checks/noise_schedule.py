@@ -15,6 +15,8 @@ from diffeval.checks.scan import Scan
 JUDGED = (3.0, 2.0, 1.0, 0.0, -1.0, -2.0)
 OF_CLEAN = (3.0, 2.0, 1.0, 0.0)
 LEAST_LEVELS = 3
+# Points of the declared curve that are drawn, and how far it reaches.
+POINTS, DRAWN = 64, 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +89,9 @@ def noise_schedule(
     finding = _judge(found, declared, ranked, values, limits)
     if finding.status in ("fail", "warn"):
         finding = replace(finding, ruled_out=_ruled_out(scan, values))
-    return replace(finding, values=values, rows=_rows(whole, scan), tables={"risk": _map(scan)})
+    return replace(
+        finding, values=values, rows=_rows(whole, scan), tables={"risk": _map(scan), "declared": _curve(scan)}
+    )
 
 
 def _judge(found: Implied, declared: Fit, ranked: Sequence[Fit], values: dict[str, float], limits: Limits) -> Finding:
@@ -164,6 +168,13 @@ def _rows(found: Implied, scan: Scan) -> tuple[Row, ...]:
         }
         for row, level in enumerate(found.levels)
     )
+
+
+def _curve(scan: Scan) -> tuple[Row, ...]:
+    """The declared schedule, at some of its timesteps."""
+    curve = np.clip(np.asarray(scan.schedule.log_snr), -DRAWN, DRAWN)
+    times = np.unique(np.linspace(0, len(curve) - 1, POINTS).round().astype(int))
+    return tuple({"timestep": int(t), "log_snr": float(curve[t])} for t in times)
 
 
 def _map(scan: Scan) -> tuple[Row, ...]:

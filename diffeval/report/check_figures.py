@@ -6,6 +6,7 @@ from typing import Any
 
 from diffeval.report.figures import BLUE, embedded, layout
 from diffeval.report.panels import panel_height, panel_layout, suffix
+from diffeval.report.schedule_figures import implied_schedule
 from diffeval.report.view import Figure
 from diffeval.report.words import number
 from diffeval.runs.records import Param
@@ -15,11 +16,21 @@ Rows = Sequence[Mapping[str, Param]]
 MOST_ROWS = 40
 
 
-def check_figures(name: str, rows: Rows, index: int) -> tuple[Figure, ...]:
-    """What is drawn of a check; nothing without a table."""
+def check_figures(name: str, tables: Mapping[str, Rows], index: int) -> tuple[Figure, ...]:
+    """What is drawn of a check; nothing without a table.
+
+    Args:
+        name: of the check.
+        tables: of the whole run; the check's own are called after it, with more words behind a dot.
+        index: of the run on the page.
+    """
+    rows = tables.get(name, ())
     if not rows:
         return ()
-    return _DRAWN.get(name, _panels)(rows, f"{name}-{index}")
+    identifier = f"{name}-{index}"
+    if name == "noise-schedule" and tables.get(f"{name}.risk"):
+        return implied_schedule(rows, tables[f"{name}.declared"], tables[f"{name}.risk"], identifier)
+    return _DRAWN.get(name, _panels)(rows, identifier)
 
 
 def _panels(rows: Rows, identifier: str) -> tuple[Figure, ...]:

@@ -73,7 +73,7 @@ def _card(run: RunDirectory, results: Results, found: CheckResult, index: int) -
         summary=found.summary,
         fix=found.fix,
         ruled_out="; ".join(found.ruled_out),
-        figures=check_figures(found.name, results.tables.get(found.name, ()), index),
+        figures=check_figures(found.name, results.tables, index),
         gallery=_gallery(run, found.name),
     )
 

@@ -121,7 +121,9 @@ def _show(results: Results, common: Common) -> None:
 
 def _wrapped(begun: str, text: str) -> str:
     indent = " " * min(len(begun), 18)
-    return textwrap.fill(begun + text, WIDTH, subsequent_indent=indent, break_long_words=False, drop_whitespace=False)
+    return textwrap.fill(
+        text, WIDTH, initial_indent=begun, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+    )
 
 
 def _leave(results: Results) -> None:

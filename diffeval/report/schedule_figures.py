@@ -1,0 +1,96 @@
+"""The noise schedule that the weights imply, and the risks that it was read from."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from diffeval.report.figures import BLUE, ORANGE, embedded, layout
+from diffeval.report.view import Figure
+from diffeval.report.words import number
+from diffeval.runs.records import Param
+
+Rows = Sequence[Mapping[str, Param]]
+# Excess risk, as a power of ten over the least, at which the colours end.
+BRIGHTEST = 2.0
+
+
+def implied_schedule(implied: Rows, declared: Rows, risk: Rows, identifier: str) -> tuple[Figure, ...]:
+    """Best timesteps on the declared curve, and risk over noise level and timestep.
+
+    Args:
+        implied: ``log_snr``, ``best_timestep``, ``declared_timestep``, ``excess`` and more, by level.
+        declared: ``timestep`` and ``log_snr`` of the declared schedule.
+        risk: ``log_snr``, ``timestep``, ``risk`` and ``over_least``.
+        identifier: of the figures.
+    """
+    last = max(_value(row, "timestep") for row in declared)
+    return (
+        _curves(implied, declared, f"{identifier}-curve"),
+        _map(implied, [row for row in risk if _value(row, "timestep") <= 1.2 * last], f"{identifier}-map"),
+    )
+
+
+def _curves(implied: Rows, declared: Rows, identifier: str) -> Figure:
+    traces = [
+        {
+            "type": "scatter", "mode": "lines", "name": "declared", "line": {"color": ORANGE, "width": 2},
+            "x": [row["timestep"] for row in declared], "y": [row["log_snr"] for row in declared],
+        },
+        {
+            "type": "scatter", "mode": "markers", "name": "implied by the weights",
+            "marker": {"color": BLUE, "size": 10, "symbol": "diamond"},
+            "x": [row["best_timestep"] for row in implied], "y": [row["log_snr"] for row in implied],
+        },
+    ]  # fmt: skip
+    sentence = (
+        "At each noise level the weights predict noise best when told one timestep. On the declared line, that is the "
+        "one they are told; off it, they were trained along another schedule."
+    )
+    columns = tuple(implied[0])
+    table = tuple(tuple(_text(row[name]) for name in columns) for row in implied)
+    drawn = embedded(traces, layout("timestep", "log-SNR"))
+    return Figure(
+        identifier, "Schedule that the weights imply", sentence, drawn,
+        tuple(name.replace("_", " ") for name in columns), table,
+    )  # fmt: skip
+
+
+def _map(implied: Rows, risk: Rows, identifier: str) -> Figure:
+    heat = [min(math.log10(max(_value(row, "over_least"), 1.0)), BRIGHTEST) for row in risk]
+    traces: list[dict[str, Any]] = [
+        {
+            "type": "scatter", "mode": "markers", "showlegend": False,
+            "x": [row["timestep"] for row in risk], "y": [row["log_snr"] for row in risk],
+            "customdata": [row["over_least"] for row in risk],
+            "hovertemplate": "log-SNR %{y}, t=%{x}: %{customdata:.3g} of the least<extra></extra>",
+            "marker": {
+                "symbol": "square", "size": 14, "color": heat, "colorscale": "Cividis", "cmin": 0, "cmax": BRIGHTEST,
+                "colorbar": {"title": {"text": "risk / least"}, "tickvals": [0, 1, 2], "ticktext": ["1", "10", "100"]},
+            },
+        },
+        {
+            "type": "scatter", "mode": "lines+markers", "name": "least risk", "line": {"color": ORANGE, "width": 2},
+            "x": [row["best_timestep"] for row in implied], "y": [row["log_snr"] for row in implied],
+        },
+    ]  # fmt: skip
+    sentence = (
+        "Risk of the noise prediction at each noise level (rows) and timestep that the network is told, over the "
+        "least of its row. A sharp dark valley: the network heeds the timestep. A flat row: it does not."
+    )
+    rows = tuple(
+        (_text(row["log_snr"]), _text(row["timestep"]), _text(row["risk"]), _text(row["over_least"]))
+        for row in risk[:: max(1, len(risk) // 40)]
+    )
+    drawn = embedded(traces, layout("timestep told", "log-SNR"))
+    columns = ("log snr", "timestep", "risk", "over least")
+    return Figure(identifier, "Risk over noise level and timestep", sentence, drawn, columns, rows)
+
+
+def _value(row: Mapping[str, Param], name: str) -> float:
+    value = row[name]
+    assert isinstance(value, float | int), "a table of numbers"
+    return float(value)
+
+
+def _text(value: Param) -> str:
+    return number(value) if isinstance(value, float) else str(value)
