@@ -16,7 +16,7 @@ import numpy as np
 
 from diffeval.checks.brightness import Leak, Measured, brightness, leak_of, measure
 from diffeval.checks.check import Finding, Subject, check
-from diffeval.diffusion.samplers import build_scheduler, is_stochastic
+from diffeval.diffusion.samplers import LEAST_SIGNAL, build_scheduler, is_stochastic
 from diffeval.diffusion.sampling import Generator
 from diffeval.diffusion.schedule import NoiseSchedule
 from diffeval.runs.records import CheckStatus
@@ -94,11 +94,11 @@ def terminal_snr(
     said = _lints(generator, first, limits)
     known = None if subject.images is None else brightness(subject.images)
     if known is None:
-        said += _by_power(start, limits)
+        said += _by_power(generator, start, limits)
     else:
         leak = leak_of(start, known, stochastic=is_stochastic(generator.sampler))
         values |= {"leak": leak.strength, "shift": leak.shift, "variance_ratio": leak.variance_ratio}
-        by_law = _by_law(leak, start, limits)
+        by_law = _by_law(generator, leak, start, limits)
         if by_law:
             assert subject.images is not None, "brightness is theirs"
             measured = measure(subject, subject.images, start, known.deviation, seeds)
@@ -126,7 +126,6 @@ def _lints(generator: Generator, first: float, limits: Limits) -> list[Said]:
     """What is wrong by configuration alone."""
     schedule, said = generator.schedule, list[Said]()
     last = schedule.timesteps - 1
-    spacing = "set timestep_spacing='trailing' in the sampler's configuration, or use --sampler ddim"
     if schedule.zero_terminal_snr and generator.prediction == "epsilon":
         text = (
             "the last timestep has no signal (zero terminal SNR), where a predicted epsilon says nothing of the image"
@@ -134,34 +133,44 @@ def _lints(generator: Generator, first: float, limits: Limits) -> list[Said]:
         said.append(("fail", text, "train with prediction_type='v_prediction', or without rescale_betas_zero_snr"))
     if schedule.zero_terminal_snr and first < last:
         text = f"the schedule has zero terminal SNR, but the sampler starts at t={first:g}, not at {last}"
-        return [*said, ("fail", text, spacing)]
+        return [*said, ("fail", text, _start_later(generator))]
     unused = (last - first) / schedule.timesteps
     if unused > limits.unused:
         text = (
             f"the sampler starts at t={first:g} of {schedule.timesteps}: {unused:.0%} of the timesteps are unused "
             f"(at most {limits.unused:.0%})"
         )
-        said.append(("warn", text, spacing))
+        said.append(("warn", text, _start_later(generator)))
     return said
 
 
-def _by_power(start: float, limits: Limits) -> list[Said]:
+def _by_power(generator: Generator, start: float, limits: Limits) -> list[Said]:
     """From the signal power alone."""
     warn, fail = limits.alpha_bar
     if start <= warn:
         return []
     text = f"a signal power of {start:.2g} is left where sampling starts (at most {fail if start > fail else warn:g})"
-    return [("fail" if start > fail else "warn", text, _mend())]
+    return [("fail" if start > fail else "warn", text, _mend(generator, limits))]
 
 
-def _mend() -> str:
+def _start_later(generator: Generator) -> str:
+    """What makes a sampler start at the last timestep."""
+    if generator.prediction == "epsilon" and float(generator.schedule.alpha_bar[-1]) < LEAST_SIGNAL:
+        # There a sampler that does not clip x_0 is better off with an earlier start.
+        return "take more steps, or --sampler ddim, which clips x_0"
+    return "set timestep_spacing='trailing' in the sampler's configuration, or use --sampler ddim"
+
+
+def _mend(generator: Generator, limits: Limits) -> str:
+    if float(generator.schedule.alpha_bar[-1]) <= limits.alpha_bar[0]:
+        return _start_later(generator)
     return (
         "sampling starts from noise without an image, so train to there: more timesteps or larger betas, "
         "beta_schedule='squaredcos_cap_v2', or v_prediction with rescale_betas_zero_snr"
     )
 
 
-def _by_law(leak: Leak, start: float, limits: Limits) -> list[Said]:
+def _by_law(generator: Generator, leak: Leak, start: float, limits: Limits) -> list[Said]:
     """From what the law predicts."""
     said = list[Said]()
     left = f"with a signal power of {start:.2g} left where sampling starts"
@@ -171,14 +180,14 @@ def _by_law(leak: Leak, start: float, limits: Limits) -> list[Said]:
             f"{left}, images must come out {shift:.2f} deviations too {'bright' if leak.shift > 0 else 'dark'} "
             f"(at most {fail if shift > fail else warn:g})"
         )
-        said.append(("fail" if shift > fail else "warn", text, _mend()))
+        said.append(("fail" if shift > fail else "warn", text, _mend(generator, limits)))
     warn, fail = limits.leak
     if leak.strength > warn:
         text = (
             f"{left}, their brightness keeps {leak.variance_ratio:.2f} times its variance (leak {leak.strength:.2f}, "
             f"at most {fail if leak.strength > fail else warn:g})"
         )
-        said.append(("fail" if leak.strength > fail else "warn", text, _mend()))
+        said.append(("fail" if leak.strength > fail else "warn", text, _mend(generator, limits)))
     return said
 
 
