@@ -94,7 +94,8 @@ def loss_profile(
         gradient_warn: gradient norm over the median that warns.
 
     Source: the floor is the risk of the Wiener filter (Wang and Vastola 2024 find it in trained networks at high
-    noise). ``excess_fail`` is fitted: healthy trainings reach 0.013, untrained timesteps 0.18 and more.
+    noise). ``excess_fail`` is fitted: of healthy trainings, levels above 1.1 times the floor reach an excess of
+    0.012; planted faults have 0.17 and more.
     """
     scan, images = subject.scan, subject.images
     assert images is not None, "a check that scans has images"
