@@ -106,16 +106,16 @@ class Subject:
         self.reporter.stage("risk probe", len(LEVELS) * EXPECTED_TIMES * n, "forward passes")
         memory = self._memory
 
-        def name(level: float) -> str:
-            return f"probe_{n}_{level:g}"
+        def name(stage: str, level: float) -> str:
+            return f"probe_{n}_{stage}_{level:g}"
 
-        def kept(level: float) -> Reading | None:
-            held = None if memory is None else memory.arrays(name(level))
+        def kept(stage: str, level: float) -> Reading | None:
+            held = None if memory is None else memory.arrays(name(stage, level))
             return None if held is None else Reading.from_arrays(level, held)
 
-        def keep(reading: Reading) -> None:
+        def keep(stage: str, reading: Reading) -> None:
             if memory is not None:
-                memory.save_arrays(name(reading.log_snr), reading.to_arrays())
+                memory.save_arrays(name(stage, reading.log_snr), reading.to_arrays())
 
         return scan(self.probe(), checkpoint.schedule, checkpoint.prediction, kept=kept, keep=keep)
 

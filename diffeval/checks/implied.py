@@ -16,6 +16,8 @@ from diffeval.metrics.metric import Array
 FARTHEST = 12.0
 # Curves that differ by less than this explain the same weights; the plainer one, which comes first, is named.
 SAME = 0.05
+# Rows on either side of the best one in which redraws of the images may have theirs.
+NEAR = 6
 # Numbers of timesteps that networks are trained with.
 LENGTHS = (10, 20, 50, 100, 128, 200, 250, 256, 300, 400, 500, 512, 1000, 2000, 4000)
 
@@ -88,17 +90,19 @@ class Fit:
 
 def implied(scan: Scan) -> Implied:
     """The best timesteps, for the type that the weights behave like."""
-    kept = [reading for reading in scan.readings if scan.covered(reading.log_snr)] or list(scan.readings)
+    both = list(zip(scan.readings, scan.path, strict=True))
+    kept = [(reading, row) for reading, row in both if scan.covered(reading.log_snr)] or both
     times, excess, reliance, edge = [], [], [], []
-    for reading in kept:
+    for reading, row in kept:
         risk = scan.risk(reading, scan.type)
-        best = risk.min(axis=0)
+        near = slice(max(row - NEAR, 0), row + NEAR + 1)
+        best = risk[near].min(axis=0)
         declared = reading.at(scan.declared_time(reading.log_snr))
-        times.append(_vertex(np.array(reading.times, dtype=np.float64), risk))
+        times.append(_vertex(np.array(reading.times)[near], risk[near]))
         excess.append(risk[declared] / best - 1.0)
         reliance.append(float(_over_time(reading, risk[:, 0]) / best[0] - 1.0))
-        edge.append(int(risk[:, 0].argmin()) in (0, len(reading.times) - 1))
-    levels = tuple(reading.log_snr for reading in kept)
+        edge.append(row in (0, len(reading.times) - 1))
+    levels = tuple(reading.log_snr for reading, _ in kept)
     return Implied(levels, np.array(times), np.array(excess), np.array(reliance), tuple(edge))
 
 

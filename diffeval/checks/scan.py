@@ -15,6 +15,8 @@ from diffeval.metrics.metric import Array
 # Noise levels that are probed, and those at which types are told apart: at more noise, f and x hardly differ.
 LEVELS = (4.0, 3.0, 2.0, 1.0, 0.0, -1.0, -2.0, -3.0, -4.0)
 TYPE_LEVELS = (2.0, 1.0, 0.0, -1.0)
+# Share of the declared timesteps behind which a best one is at their end.
+END = 0.97
 # Share of the risk of x alone above which no declared timestep is the network's.
 LOST = 0.9
 # Redraws of the images, for intervals.
@@ -82,6 +84,11 @@ class Scan:
         """The type that the weights behave like."""
         return self.types[0]
 
+    @cached_property
+    def path(self) -> tuple[int, ...]:
+        """Row of the best timestep of each reading, for the type that the weights behave like."""
+        return best_path(self.readings, self.type)
+
     def declared_time(self, level: float) -> int:
         """The timestep at which the declared schedule has this level."""
         return time_of(self.schedule, level)
@@ -103,8 +110,8 @@ def scan(
     declared: str,
     *,
     levels: Sequence[float] = LEVELS,
-    kept: Callable[[float], Reading | None] = lambda level: None,
-    keep: Callable[[Reading], None] = lambda reading: None,
+    kept: Callable[[str, float], Reading | None] = lambda stage, level: None,
+    keep: Callable[[str, Reading], None] = lambda stage, reading: None,
 ) -> Scan:
     """Reads every level at a coarse grid of timesteps, and more finely around the best of them.
 
@@ -112,33 +119,65 @@ def scan(
         probe: the network and its images.
         schedule: as declared; its timesteps are what the network is told.
         declared: prediction type.
-        levels: of noise.
-        kept: readings of an earlier pass.
-        keep: is given every reading that was made.
+        levels: of noise, descending.
+        kept: readings of an earlier pass, by stage (``coarse`` or ``fine``) and level.
+        keep: is given every reading that was made, and its stage.
     """
-    readings = []
+    coarse, fine = [], []
     for level in levels:
-        reading = kept(level)
+        reading = kept("coarse", level)
         if reading is None:
-            reading = _read(probe, schedule, declared, level)
-            keep(reading)
-        readings.append(reading)
-    return Scan(tuple(readings), schedule, declared)
+            reading = _coarse(probe, schedule, level)
+            keep("coarse", reading)
+        coarse.append(reading)
+    rough = Scan(tuple(coarse), schedule, declared)
+    paths = [best_path(coarse, name) for name in {rough.type, declared}]
+    for place, begun in enumerate(coarse):
+        reading = kept("fine", begun.log_snr)
+        if reading is None:
+            reading = _with_others(probe, begun, [t for path in paths for t in refined_grid(begun, path[place])])
+            keep("fine", reading)
+        fine.append(reading)
+    return Scan(tuple(fine), schedule, declared)
 
 
-def _read(probe: Probe, schedule: NoiseSchedule, declared: str, level: float) -> Reading:
-    """Coarsely, with the declared timestep and its neighbours; then around the best one of each likely type."""
+def best_path(readings: Sequence[Reading], hypothesis: str) -> tuple[int, ...]:
+    """Rows, one per level, of least total log risk along which timesteps only rise or only fall with the level.
+
+    A network may make much the same of timesteps far apart that it was never told, so that what looks best at one
+    level alone need not be its own. Along a noise schedule timesteps have an order.
+    """
+    times = [np.array(reading.times) for reading in readings]
+    costs = [np.log(np.maximum(_mean_risk(reading, hypothesis), 1e-12)) for reading in readings]
+    rising, cost = _rising(times, costs)
+    falling, other = _rising([-one[::-1] for one in times], [one[::-1] for one in costs])
+    if cost <= other:
+        return rising
+    return tuple(len(one) - 1 - row for one, row in zip(times, falling, strict=True))
+
+
+def _rising(times: Sequence[Array], costs: Sequence[Array]) -> tuple[tuple[int, ...], float]:
+    """The cheapest rows of ascending grids along which times do not fall, and their cost, by dynamic programming."""
+    total, came_from = costs[0], []
+    for before, here, cost in zip(times, times[1:], costs[1:], strict=False):
+        first = np.array([int(np.argmin(total[: row + 1])) for row in range(len(total))])
+        reach = np.searchsorted(before, here, side="right") - 1
+        possible = reach >= 0
+        came_from.append(np.where(possible, first[np.maximum(reach, 0)], -1))
+        total = np.where(possible, total[came_from[-1]], np.inf) + cost
+    rows = [int(np.argmin(total))]
+    for pointers in reversed(came_from):
+        rows.append(int(pointers[rows[-1]]))
+    return tuple(reversed(rows)), float(total.min())
+
+
+def _coarse(probe: Probe, schedule: NoiseSchedule, level: float) -> Reading:
+    """A level at a coarse grid, with the declared timestep and its neighbours, and others where these are not it."""
     told = time_of(schedule, level)
     near = {min(max(told + step, 0), schedule.timesteps - 1) for step in (-1, 0, 1)}
     coarse = probe.read(level, sorted({*time_grid(schedule.log_snr), *near}))
     best = min(("epsilon", "sample", "v_prediction"), key=lambda name: _mean_risk(coarse, name).min())
-    coarse = _beyond(probe, coarse, schedule, best, told)
-    best = min(("epsilon", "sample", "v_prediction"), key=lambda name: _mean_risk(coarse, name).min())
-    wanted: set[float] = set()
-    for name in {best, declared}:
-        wanted |= set(refined_grid(coarse, int(_mean_risk(coarse, name).argmin())))
-    left = sorted(wanted - set(coarse.times))
-    return coarse.joined(probe.read(level, left)) if left else coarse
+    return _beyond(probe, coarse, schedule, best, told)
 
 
 def _beyond(probe: Probe, reading: Reading, schedule: NoiseSchedule, name: str, told: int) -> Reading:
@@ -153,7 +192,7 @@ def _beyond(probe: Probe, reading: Reading, schedule: NoiseSchedule, name: str, 
     )
     if ((row <= reading.at(1) and told > 1) or lost) and most is None:
         reading = _with_others(probe, reading, below_grid())
-    if (row < reading.at(length - 1) and not lost) or told == length - 1:
+    if (reading.times[row] < END * (length - 1) and not lost) or told >= END * (length - 1):
         return reading
     for first, last in ((length, max(LONGEST, 2 * length)), (max(LONGEST, 2 * length), length**2)):
         times = beyond_grid(first, last, most) if last > first else ()
@@ -166,7 +205,7 @@ def _beyond(probe: Probe, reading: Reading, schedule: NoiseSchedule, name: str, 
 
 def _with_others(probe: Probe, reading: Reading, times: Sequence[float]) -> Reading:
     """With more timesteps, if the network takes them."""
-    left = [t for t in times if t not in reading.times]
+    left = sorted(set(times) - set(reading.times))
     try:
         return reading.joined(probe.read(reading.log_snr, left)) if left else reading
     except (DiffevalError, IndexError, RuntimeError, ValueError, TypeError):

@@ -84,9 +84,9 @@ class _Call:
     condition: torch.Tensor | None
 
 
-def read_embedding(checkpoint: Checkpoint, images: ModelImages) -> Embedding | None:
-    """The embedding of a network; None where no layer depends on t alone."""
-    network, device = checkpoint.network, next(checkpoint.network.parameters()).device
+def read_embedding(checkpoint: Checkpoint, images: ModelImages, device: torch.device) -> Embedding | None:
+    """The embedding of a network on ``device``; None where no layer depends on t alone."""
+    network = checkpoint.network
     first, last = 0, checkpoint.schedule.timesteps - 1
     classes = len(checkpoint.classes)
     x, other = (images.x0[row : row + 1].to(device) for row in (0, 1))

@@ -37,8 +37,8 @@ def timestep_embedding(
     the embedding, where a part of the network is found that depends on t alone: ``rank``, its participation ratio over
     all timesteps (1.1 to 1.3 in healthy networks, so that it is no ground for a warning), and ``relative_variance``;
     ``first_rank`` and ``first_variance``, the same of the features of t that come first, such as sinusoids;
-    ``least_cosine``; ``adjacent``, the distance of neighbouring timesteps over the mean norm; ``distinct``, the share of
-    timesteps with an embedding of their own; ``still_sites``, layers that it passes through and that never move;
+    ``least_cosine``; ``adjacent``, the distance of neighbouring timesteps over the mean norm; ``distinct``, the share
+    of timesteps with an embedding of their own; ``still_sites``, layers that it passes through and that never move;
     ``unmoved_parameters``, those among them without any gradient.
 
     Fails where the network heeds no timestep. A weak embedding warns at most: networks are known to sample well with
@@ -60,7 +60,7 @@ def timestep_embedding(
     reliance = float(implied(scan).part(JUDGED).reliance.min()) if _covers(scan) else _reliance(scan)
     share, rounding = _output_share(subject)
     values = {"reliance": reliance, "share": share, "rounding": rounding}
-    embedding = read_embedding(subject.checkpoint, subject.probe_images)
+    embedding = read_embedding(subject.checkpoint, subject.probe_images, subject.generator.device)
     if embedding is not None:
         values |= embedding.values()
     rows = () if embedding is None else embedding.rows
