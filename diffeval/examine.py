@@ -4,11 +4,12 @@ import dataclasses
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from diffeval.checkpoints.checkpoint import Checkpoint
-from diffeval.checks.check import CHECKS, Finding, Subject, look
+from diffeval.checks.check import CHECKS, GATE, Finding, Subject, look
 from diffeval.data.source import ImageSource, OpenOptions
 from diffeval.diffusion.batching import device_name
 from diffeval.diffusion.sampling import Generator
@@ -20,6 +21,7 @@ from diffeval.plan import SamplingPlan, Settings, plan_sampling, protocol_of
 from diffeval.progress import Reporter, SilentReporter
 from diffeval.runs.directory import RunDirectory, default_name
 from diffeval.runs.records import CheckResult, Param, Results
+from diffeval.training_log import OURS, read_training_log
 
 # Seeds, and real images, that a check may spend.
 USUAL_N = 64
@@ -32,7 +34,8 @@ def chosen(only: Sequence[str] | None) -> tuple[str, ...]:
     Raises:
         DiffevalError: for an unknown name, with the nearest one, or where none is named.
     """
-    names = tuple(dict.fromkeys(only)) if only is not None else tuple(CHECKS.names())
+    everything = sorted(CHECKS.names(), key=lambda name: (name != GATE, name))
+    names = tuple(dict.fromkeys(only)) if only is not None else tuple(everything)
     if not names:
         raise DiffevalError("check: none is named; leave --only out for all")
     for name in names:
@@ -51,6 +54,7 @@ def check(
     only: Sequence[str] | None = None,
     settings: Settings | None = None,
     ref: str | None = None,
+    training_log: Path | None = None,
     opening: OpenOptions | None = None,
     out: Path | None = None,
     fresh: bool = False,
@@ -65,6 +69,7 @@ def check(
         only: names of checks; by default all.
         settings: how the checkpoint is sampled; n is the number of seeds, and of real images, to spend.
         ref: real images; by default the data that the checkpoint was trained on, if it can be opened.
+        training_log: of its training; by default the one beside it, if ``diffeval train`` made it.
         opening: how images on disk are opened.
         out: the run directory; by default named after checkpoint, seed and protocol, under ``runs/``.
         fresh: start anew, whatever the directory holds.
@@ -80,12 +85,15 @@ def check(
     measured = _checkpoint(checkpoint, opening)
     plan = plan_sampling(measured, settings)
     source = _images(measured, ref, opening, reporter)
+    log = _log(measured, training_log)
     protocol = protocol_of(TASK, plan.generator, reference=source)
     job = open_job(measured, settings, plan, protocol, out, fresh, reporter)
     with holding(job.run):
-        subject = Subject(measured, _generator(plan), settings.n, source, reporter, memory=job.run)
+        subject = Subject(measured, _generator(plan), settings.n, source, reporter, log=log, memory=job.run)
         results = _held(job) or _none_yet(job)
-        left = [name for name in names if name not in {one.name for one in results.checks}]
+        # A log is no part of the protocol: what was found in another one does not count.
+        held = {one.name for one in results.checks if training_log is None or "log" not in CHECKS[one.name].reads}
+        left = [name for name in names if name not in held]
         if not left:
             reporter.note(
                 f"{job.run.path} holds these checks; they are shown, nothing was computed (--fresh recomputes)"
@@ -128,6 +136,14 @@ def describe(
         *(f"check       {one}: {CHECKS[one].about}" for one in names),
         f"run         {out or Path('runs') / name}",
     ]
+
+
+def _log(measured: Checkpoint, given: Path | None) -> Sequence[Mapping[str, Any]]:
+    """Rows of the log that the user names, or of the one that lies beside the checkpoint; empty without."""
+    if given is not None:
+        return read_training_log(given)
+    beside = measured.path / OURS
+    return read_training_log(beside) if beside.is_file() else ()
 
 
 def _enough(settings: Settings) -> Settings:

@@ -39,7 +39,7 @@ ROWS = (
         "export",
     ),
     ("checks",),
-    ("evaluate", "examine", "sweeps", "describe", "compare", "refs"),
+    ("evaluate", "examine", "examine_log", "sweeps", "describe", "compare", "refs"),
     ("report", "doctor"),
     ("cli", "__main__"),
 )

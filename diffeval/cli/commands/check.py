@@ -49,6 +49,13 @@ def check(
             rich_help_panel=SCORING,
         ),
     ] = None,
+    training_log: Annotated[
+        Path | None,
+        typer.Option(
+            help="Log of the training: CSV, JSON lines, TensorBoard events; also without CKPT.",
+            rich_help_panel=SCORING,
+        ),
+    ] = None,
     n: Annotated[int, typer.Option("--n", help="Seeds, and real images, that a check may spend.")] = 64,
     listed: Annotated[
         bool, typer.Option("--list", help="Show every check, and leave.", rich_help_panel=SCORING)
@@ -61,11 +68,19 @@ def check(
     Examples:
     diffeval check digits
     diffeval check digits --only step-convergence,trajectory
+    diffeval check --training-log runs/log.csv
     diffeval check --list
     """
     with reporting(common) as reporter:
         if listed:
             _list(common)
+            return
+        if checkpoint is None and training_log is not None:
+            from diffeval.examine_log import check_training_log
+
+            results = check_training_log(training_log, out=output.out)
+            _show(results, common)
+            _leave(results)
             return
         if checkpoint is None:
             raise typer.BadParameter("name a checkpoint, e.g. diffeval check digits, or ask for --list")
@@ -89,6 +104,7 @@ def check(
             only=names,
             settings=settings,
             ref=ref,
+            training_log=training_log,
             opening=opening,
             out=output.out,
             fresh=output.fresh,
