@@ -8,13 +8,13 @@ from diffeval.checks.scan import DRAWS, Scan
 from diffeval.metrics.metric import Array
 
 
-def best_time(scan: Scan, level: float) -> int:
+def best_time(scan: Scan, level: float) -> float:
     """The timestep at which the network is best at a level, whatever schedule and prediction type are declared."""
     reading = scan.at(level)
     return reading.times[int(scan.risk(reading, scan.type)[:, 0].argmin())]
 
 
-def arm(probe: Probe, scan: Scan, level: float, time: int | None = None) -> Array:
+def arm(probe: Probe, scan: Scan, level: float, time: float | None = None) -> Array:
     """Risk of every image at a level, read as the type that the weights behave like, [n].
 
     Args:

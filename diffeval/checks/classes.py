@@ -93,18 +93,33 @@ class Numbering:
 
     Attributes:
         best: number of the class, or of the null class, by class; None for classes without images.
-        gain: risk told their own class over risk told that one, less 1, by draw; each image by what others chose.
+        nats: how much better they are predicted so than under their own class, by draw; each image under what others
+            of its class chose.
         null: the one that is nobody's best, and costs least of what a wrong class costs; None without.
         null_u: that share.
     """
 
     best: tuple[int | None, ...]
-    gain: Array
+    nats: Array
     null: int | None
     null_u: float
 
 
-def numbering(found: Sequence[Told], labels: torch.Tensor) -> Numbering | None:
+def in_nats(differences: Sequence[Array], found: Sequence[Told], size: int) -> Array:
+    """Differences of risks at every level, [L][1 + DRAWS], as relative entropy.
+
+    Half the number of elements ``size`` times the integral over lambda: the risk of the noise is that of x_0 times the
+    signal-to-noise ratio, and d lambda is d SNR over SNR. Source: Verdu 2010, on mismatched estimation.
+    """
+    if len(differences) == 1:
+        alone: Array = size / 2 * differences[0]
+        return alone
+    levels = np.array([one.log_snr for one in found])
+    total: Array = size / 2 * np.trapezoid(np.array(differences), -levels, axis=0)
+    return total
+
+
+def numbering(found: Sequence[Told], labels: torch.Tensor, size: int) -> Numbering | None:
     """Looks for classes that are numbered otherwise; None where classes are too many to be tried."""
     rows = np.array([one.rows for one in found if one.rows is not None])
     if not len(rows):
@@ -116,13 +131,12 @@ def numbering(found: Sequence[Told], labels: torch.Tensor) -> Numbering | None:
         ours, others = columns % 2 == side, columns % 2 != side
         chosen[ours] = _renumbered(known[ours], _best(share[:, others], known[others]))
     draws = redraws(len(known))
-    own, other = (draws @ rows[:, which, columns].T for which in (known, chosen))
-    gain = np.exp(np.log(own / other).mean(axis=1)) - 1.0
+    nats = in_nats([draws @ (one[known, columns] - one[chosen, columns]) for one in rows], found, size)
     least = rows[:, _renumbered(known, best), columns].mean(axis=1)
     left = [number for number in range(len(share)) if number not in best]
     costs = {number: _share_of_wrong(rows[:, number].mean(axis=1), least, rows.mean(axis=(1, 2))) for number in left}
     null = min(left, key=lambda number: costs[number], default=None)
-    return Numbering(best, gain, null, np.nan if null is None else costs[null])
+    return Numbering(best, nats, null, np.nan if null is None else costs[null])
 
 
 def _share_of_wrong(risk: Array, least: Array, wrong: Array) -> float:

@@ -5,6 +5,11 @@ noise prediction under the true class must be less than under a wrong one; under
 had without a label. The mean of the network's own predictions under all classes is one prediction without a label: a
 null class that does worse has not been trained. How a sampler puts the two together, by w or by 1 + w, is not in the
 weights.
+
+How much a class matters is told in nats, as shares of the risk mean other things for 64 pixels and for 64,000: half
+the number of pixel values times the integral over lambda of the difference of two risks is the relative entropy, over
+the noise levels looked at, of what two classes look like to the network (Verdu 2010, for predictions that are the
+best).
 """
 
 from collections.abc import Sequence
@@ -17,7 +22,7 @@ from diffeval.checkpoints.adapt import Adapter
 from diffeval.checkpoints.checkpoint import Checkpoint
 from diffeval.checks.arms import interval, redraws, valued
 from diffeval.checks.check import Finding, Row, Subject, check
-from diffeval.checks.classes import Numbering, Told, numbering, passes, tell, undeclared_null
+from diffeval.checks.classes import Numbering, Told, in_nats, numbering, passes, tell, undeclared_null
 from diffeval.metrics.metric import Array
 from diffeval.runs.records import CheckStatus
 
@@ -25,8 +30,8 @@ LEVELS = (2.0, 1.0, 0.0, -1.0, -2.0, -3.0)
 # Those at which the null class is judged: with more noise the mean of all classes is as good as any prediction without
 # a label, and a null class at random not much worse.
 NULL_LEVELS = (2.0, 1.0, 0.0, -1.0)
-# What a wrong class must cost for the null class to be judged at a level.
-CLEAR = 0.05
+# What a wrong class must surely cost, R_wrong / R_true - 1, for the null class to be judged at a level.
+CLEAR = 0.02
 # The share of a limit that the lower end of an interval must be above.
 SURE = 0.9
 
@@ -47,8 +52,8 @@ class Limits:
 def guidance_branch(
     subject: Subject,
     *,
-    ignored: float = 0.01,
-    numbering_fail: float = 0.05,
+    ignored: float = 0.5,
+    numbering_fail: float = 0.5,
     null_fail: float = 0.35,
     null_warn: float = 0.5,
     mixture_fail: float = 1.0,
@@ -56,17 +61,21 @@ def guidance_branch(
 ) -> Finding:
     """Risks under the true, a wrong and the null class, at the timestep where the network is best.
 
-    Values, with 95% intervals over images: ``condition_effect``, what a wrong class costs, R_wrong / R_true - 1, at
-    the log-SNR of -3 to 2 where it is largest; ``null_u``, what the null class costs of that, (R_null - R_true) /
-    (R_wrong - R_true), median over log-SNR -1 to 2: 0 for one that loses nothing, 1 for one that is as bad as a wrong
-    class; ``null_over_mixture``, R_null over the risk of the mean of the predictions under all classes, geometric
-    mean over these levels, below 1 for a null class that was trained; ``numbering_gain``, by how much images are
-    predicted better under the class that suits others of theirs best.
+    Values, with 95% intervals over images: ``condition_nats``, how well a wrong class is told from the true one, the
+    integral of (R_wrong - R_true) d / 2 over log-SNR -3 to 2; ``condition_effect``, R_wrong / R_true - 1 at the level
+    where it is largest; ``numbering_nats``, how much better images are predicted under the class that suits others of
+    theirs best than under their own; ``null_u``, what the null class costs of what a wrong one costs, (R_null -
+    R_true) / (R_wrong - R_true), median over log-SNR -1 to 2: 0 for one that loses nothing, 1 for one as bad as a
+    wrong class; ``null_over_mixture``, R_null over the risk of the mean of the predictions under all classes,
+    geometric mean over these levels, below 1 for a null class that was trained.
+
+    Fails where a wrong class costs nothing; where images fit other classes than their own; and where the null class
+    costs ``null_fail`` of a wrong class and does worse than the mean of the classes.
 
     Args:
         subject: what is looked at.
-        ignored: condition effect below which the condition is ignored.
-        numbering_fail: numbering gain of classes that are numbered otherwise.
+        ignored: nats below which the condition is ignored; the least label, one of two classes, has log 2 = 0.69.
+        numbering_fail: nats from which on classes are numbered otherwise.
         null_fail: ``null_u`` of a null class that was not trained, if it does worse than the mean, too.
         null_warn: ``null_u`` that is worth a warning by itself.
         mixture_fail: ``null_over_mixture`` of a null class that was not trained; 1 by the argument above.
@@ -96,17 +105,19 @@ def _judge(subject: Subject, found: Sequence[Told], labels: torch.Tensor, limits
     """What is wrong first: the numbers of the classes, then the condition, then the null class."""
     draws = redraws(len(labels))
     effects = [draws @ one.wrong / (draws @ one.true) - 1.0 for one in found]
-    effect = max(effects, key=lambda one: float(one[0]))
-    values, rows = valued("condition_effect", effect), tuple(_row(one) for one in found)
-    numbers = numbering(found, labels)
+    size = int(np.prod(subject.checkpoint.shape))
+    nats = in_nats([draws @ (one.wrong - one.true) for one in found], found, size)
+    values = valued("condition_nats", nats) | valued("condition_effect", max(effects, key=lambda one: float(one[0])))
+    rows = tuple(_row(one) for one in found)
+    numbers = numbering(found, labels, size)
     if numbers is not None:
-        values |= valued("numbering_gain", numbers.gain)
-        if numbers.gain[0] >= limits.numbering and interval(numbers.gain)[0] > limits.numbering / 2:
+        values |= valued("numbering_nats", numbers.nats)
+        if numbers.nats[0] >= limits.numbering and interval(numbers.nats)[0] > SURE / 2 * limits.numbering:
             summary, fix = _misnumbered(subject.checkpoint, numbers, limits)
             return Finding("fail", summary, values, fix, rows=rows)
-    if effect[0] < limits.ignored:
-        return _ignored(found, effect, values, rows, limits)
-    heeded = f"a wrong class raises the risk by {100 * effect[0]:.0f}% (at least {100 * limits.ignored:g}%)"
+    if nats[0] < limits.ignored:
+        return _ignored(found, nats, values, rows, limits)
+    heeded = f"a wrong class is told from the true one by {nats[0]:.1f} nats (at least {limits.ignored:g})"
     if subject.checkpoint.null_class is None:
         row = _found_null(subject, found, limits)
         return Finding("pass", f"{heeded}; no null class is declared, guidance is impossible{row}", values, rows=rows)
@@ -141,16 +152,16 @@ def _judge(subject: Subject, found: Sequence[Told], labels: torch.Tensor, limits
 
 
 def _ignored(
-    found: Sequence[Told], effect: Array, values: dict[str, float], rows: tuple[Row, ...], limits: Limits
+    found: Sequence[Told], nats: Array, values: dict[str, float], rows: tuple[Row, ...], limits: Limits
 ) -> Finding:
     """A wrong class costs nothing."""
     equal = all(np.array_equal(one.wrong, one.true) for one in found)
     said = (
         "the output is the same, bit by bit, whatever the class"
         if equal
-        else f"a wrong class raises the risk by {100 * effect[0]:.2f}% at most (limit {100 * limits.ignored:g}%)"
+        else f"a wrong class is told from the true one by {nats[0]:.2f} nats (limit {limits.ignored:g})"
     )
-    sure = equal or interval(effect)[1] < 2 * limits.ignored
+    sure = equal or interval(nats)[1] < 2 * limits.ignored
     return Finding(
         "fail" if sure else "inconclusive",
         f"the condition is ignored: {said}" if sure else f"{said}, with too few images to be sure",
@@ -170,8 +181,8 @@ def _misnumbered(checkpoint: Checkpoint, numbers: Numbering, limits: Limits) -> 
     known = sum(best is not None for best in numbers.best)
     text = (
         f"classes are numbered otherwise than in training: images of {len(moved)} of {known} classes are predicted "
-        f"better under another ({shown}{', ...' if len(moved) > 2 else ''}), by {100 * numbers.gain[0]:.0f}% (limit "
-        f"{100 * limits.numbering:g}%)"
+        f"better under another ({shown}{', ...' if len(moved) > 2 else ''}), by {numbers.nats[0]:.1f} nats (limit "
+        f"{limits.numbering:g})"
     )
     if numbers.null in (None, checkpoint.null_class) or not numbers.null_u < limits.null:
         return text, "give the labels the numbers that they had in training"
