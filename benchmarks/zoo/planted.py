@@ -74,7 +74,8 @@ def _with_network(healthy: Checkpoint, change: Callable[[torch.nn.Module], objec
     with torch.no_grad():
         change(network)
     assert healthy.adapter is not None, "every network of the zoo has one"
-    return dataclasses.replace(healthy, network=network, denoiser=healthy.adapter(network))
+    # The raw weights do not have the fault, and would tell on it.
+    return dataclasses.replace(healthy, network=network, denoiser=healthy.adapter(network), raw=None)
 
 
 def _with_time(healthy: Checkpoint, time: Time) -> Checkpoint:
