@@ -25,7 +25,7 @@ from zoo.table import ENTRIES, Entry
 from zoo.trainings import open_data, open_entry
 
 from diffeval.checkpoints.checkpoint import Checkpoint
-from diffeval.checks.check import CHECKS, Subject, look
+from diffeval.checks.check import Subject, look, ordered
 from diffeval.errors import DiffevalError
 from diffeval.plan import Settings, plan_sampling
 
@@ -95,7 +95,7 @@ def looked_at(case: Case, folder: Path, mnist: str | None) -> Mapping[str, Any]:
     if subset.exists():
         subject = _of_subset(case, subset, subject)
     found, started = {}, time.process_time()
-    for name in CHECKS:
+    for name in ordered():
         if name in LEFT_OUT:
             continue
         result, _ = look(name, subject)

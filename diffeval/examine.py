@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from diffeval.checkpoints.checkpoint import Checkpoint
-from diffeval.checks.check import CHECKS, GATE, Finding, Subject, look
+from diffeval.checks.check import CHECKS, Finding, Subject, look, ordered
 from diffeval.data.source import ImageSource, OpenOptions
 from diffeval.diffusion.batching import device_name
 from diffeval.diffusion.sampling import Generator
@@ -29,17 +29,16 @@ TASK = "check"
 
 
 def chosen(only: Sequence[str] | None) -> tuple[str, ...]:
-    """The checks of these names, each once; all without names.
+    """The checks of these names, each once, causes before what they show in; all without names.
 
     Raises:
         DiffevalError: for an unknown name, with the nearest one, or where none is named.
     """
-    everything = sorted(CHECKS.names(), key=lambda name: (name != GATE, name))
-    names = tuple(dict.fromkeys(only)) if only is not None else tuple(everything)
+    for name in only or ():
+        CHECKS[name]
+    names = tuple(name for name in ordered() if only is None or name in only)
     if not names:
         raise DiffevalError("check: none is named; leave --only out for all")
-    for name in names:
-        CHECKS[name]
     return names
 
 
@@ -89,8 +88,11 @@ def check(
     protocol = protocol_of(TASK, plan.generator, reference=source)
     job = open_job(measured, settings, plan, protocol, out, fresh, reporter)
     with holding(job.run):
-        subject = Subject(measured, _generator(plan), settings.n, source, reporter, log=log, memory=job.run)
         results = _held(job) or _none_yet(job)
+        known = {one.name: one.status for one in results.checks}
+        subject = Subject(
+            measured, _generator(plan), settings.n, source, reporter, log=log, memory=job.run, known=known
+        )
         # A log is no part of the protocol: what was found in another one does not count.
         held = {one.name for one in results.checks if training_log is None or "log" not in CHECKS[one.name].reads}
         left = [name for name in names if name not in held]

@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal, Protocol
 
@@ -29,6 +29,8 @@ EXPECTED_TIMES = 40
 Reads = Literal["images", "scan", "log"]
 # The check behind which all that read the scan are inconclusive.
 GATE = "untrained"
+# Those that name what may be wrong with a network or its declaration; whatever samples shows that, too.
+CAUSES = (GATE, "prediction-type", "noise-schedule", "data-range", "timestep-embedding", "batch-norm")
 
 
 class Memory(Protocol):
@@ -52,6 +54,7 @@ class Subject:
         reporter: hears of progress.
         log: of the training, one mapping per row, with step, loss and gradient_norm; empty without.
         memory: keeps what is expensive; None keeps it in this object alone.
+        known: how checks ended that were looked at before.
     """
 
     def __init__(
@@ -64,10 +67,11 @@ class Subject:
         *,
         log: Sequence[Mapping[str, Any]] = (),
         memory: Memory | None = None,
+        known: Mapping[str, CheckStatus] | None = None,
     ) -> None:
         self.checkpoint, self.generator, self.n, self.source = checkpoint, generator, n, source
         self.reporter = reporter or SilentReporter()
-        self.log, self._memory = log, memory
+        self.log, self._memory, self.known = log, memory, known or {}
         self._found: dict[str, Finding] = {}
 
     @cached_property
@@ -118,6 +122,11 @@ class Subject:
                 memory.save_arrays(name(stage, reading.log_snr), reading.to_arrays())
 
         return scan(self.probe(), checkpoint.schedule, checkpoint.prediction, kept=kept, keep=keep)
+
+    def failed(self, name: str) -> bool:
+        """Whether a check is known to have failed; it is not looked at for that."""
+        held = self._found.get(name)
+        return (held.status if held is not None else self.known.get(name)) == "fail"
 
     def found(self, name: str) -> "Finding":
         """What another check finds, looked at once."""
@@ -185,6 +194,7 @@ class Check:
         about: what it looks at, for ``--list``.
         reads: what it needs beside the network.
         params: its configuration, the keyword-only parameters of ``run``.
+        symptom_of: checks whose faults show in this one, too; where one of them fails, this one accuses nobody.
     """
 
     name: str
@@ -192,13 +202,14 @@ class Check:
     about: str
     reads: tuple[Reads, ...]
     params: Mapping[str, Param]
+    symptom_of: tuple[str, ...] = ()
 
 
 CHECKS: Registry[Check] = Registry("check", "diffeval.checks")
 
 
 def check(
-    name: str, *, about: str, reads: tuple[Reads, ...] = ()
+    name: str, *, about: str, reads: tuple[Reads, ...] = (), symptom_of: tuple[str, ...] = ()
 ) -> Callable[[Callable[..., Finding]], Callable[..., Finding]]:
     """Decorator that files a function as a check.
 
@@ -206,15 +217,25 @@ def check(
         name: in kebab case, as its file.
         about: what it looks at, in one line.
         reads: what it needs beside the network; without that it is not applicable, and is not called.
+        symptom_of: checks whose faults show in this one, too.
     """
 
     def add(run: Callable[..., Finding]) -> Callable[..., Finding]:
         parameters = inspect.signature(run).parameters.values()
         params = {one.name: one.default for one in parameters if one.kind is inspect.Parameter.KEYWORD_ONLY}
-        CHECKS.register(name)(Check(name, run, about, reads, params))
+        CHECKS.register(name)(Check(name, run, about, reads, params, symptom_of))
         return run
 
     return add
+
+
+def ordered() -> tuple[str, ...]:
+    """All checks: the gate first, then causes before what they show in, else by name."""
+
+    def depth(name: str) -> int:
+        return 1 + max(map(depth, CHECKS[name].symptom_of), default=-1)
+
+    return tuple(sorted(CHECKS, key=lambda name: (name != GATE, depth(name), name)))
 
 
 def look(name: str, subject: Subject) -> tuple[CheckResult, Finding]:
@@ -228,6 +249,10 @@ def look(name: str, subject: Subject) -> tuple[CheckResult, Finding]:
         finding = Finding("inconclusive", f"the network has learnt nothing that could be read (see {GATE})")
     else:
         finding = subject.found(name)
+    cause = next((other for other in one.symptom_of if subject.failed(other)), None)
+    if cause is not None and finding.status in ("fail", "warn"):
+        told = f"{finding.summary}; {cause} fails, and does this to it"
+        finding = replace(finding, status="inconclusive", summary=told, fix="")
     result = CheckResult(
         name=name,
         status=finding.status,

@@ -48,7 +48,12 @@ class Limits:
     null_alone: float
 
 
-@check("guidance-branch", about="the condition matters, and the null class was trained", reads=("scan",))
+@check(
+    "guidance-branch",
+    about="the condition matters, and the null class was trained",
+    reads=("scan",),
+    symptom_of=("data-range",),
+)
 def guidance_branch(
     subject: Subject,
     *,

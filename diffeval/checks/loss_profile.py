@@ -61,7 +61,12 @@ class Level:
         return float(self.risk[0] - self.floor[0]) / self.scale
 
 
-@check("loss-profile", about="the risk at every noise level against the best affine denoiser", reads=("scan",))
+@check(
+    "loss-profile",
+    about="the risk at every noise level against the best affine denoiser",
+    reads=("scan",),
+    symptom_of=("data-range", "timestep-embedding", "batch-norm", "receptive-field"),
+)
 def loss_profile(
     subject: Subject,
     *,
@@ -69,6 +74,7 @@ def loss_profile(
     sure: float = 1.02,
     excess_fail: float = 0.05,
     linear_warn: float = 0.97,
+    trained: float = 0.75,
     gradient_warn: float = 100.0,
 ) -> Finding:
     """Risk over floor by noise level; gradient norms and slopes in time by timestep.
@@ -83,6 +89,9 @@ def loss_profile(
     networks that predict epsilon lie above the floor by a thousandth of their target, and with little noise those that
     predict the image by a hundredth, at many times the floor. Levels that the schedule does not reach are left out.
 
+    It is a warning where ``telling_ratio`` lies between ``trained`` and ``linear_warn``: such a network has learnt
+    something beyond linear and little of it, as one early in its training, which learns the rare levels last.
+
     Costs, beyond the scan, 3 x 45 forward passes per image, and 16 x 16 with a gradient and 2 x 16 x 16 without.
 
     Args:
@@ -91,11 +100,13 @@ def loss_profile(
         sure: what the lower end of its interval must lie above.
         excess_fail: excess below which nothing fails.
         linear_warn: ratio that warns if the network lies above it at all levels from -1 to 2.
+        trained: telling ratio below which a network is far enough for a bad level to be a fault.
         gradient_warn: gradient norm over the median that warns.
 
     Source: the floor is the risk of the Wiener filter (Wang and Vastola 2024 find it in trained networks at high
     noise). ``excess_fail`` is fitted: of healthy trainings, levels above 1.1 times the floor reach an excess of
-    0.012; planted faults have 0.17 and more.
+    0.012; planted faults have 0.17 and more. So is ``trained``: healthy trainings that were not cut short end below
+    0.65, and one that was stopped at a tenth has 0.87 and bad levels.
     """
     scan, images = subject.scan, subject.images
     assert images is not None, "a check that scans has images"
@@ -119,7 +130,11 @@ def loss_profile(
     )
     ruled_out = (f"prediction type and noise schedule (read as {scan.type}, at the best timestep of each level)",)
     if bad:
-        finding = Finding("fail", _of_bad(bad, fail), values, _mend(bad, levels), ruled_out=ruled_out, rows=rows)
+        text, early = _of_bad(bad, fail), trained <= values.get("telling_ratio", 0.0) <= linear_warn
+        if early:
+            text += f"; little better than linear elsewhere ({values['telling_ratio']:.2f} of that risk at best)"
+        fix = "train longer; it looks early in its training" if early else _mend(bad, levels)
+        finding = Finding("warn" if early else "fail", text, values, fix, ruled_out=ruled_out, rows=rows)
         return _explained(subject, finding)
     said = []
     if telling and all(one.ratio > linear_warn for one in telling):

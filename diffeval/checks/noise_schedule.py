@@ -33,6 +33,7 @@ class Limits:
     "noise-schedule",
     about="the timesteps that the network is told are those it was trained with, and the sampler keeps to them",
     reads=("scan",),
+    symptom_of=("data-range",),
 )
 def noise_schedule(
     subject: Subject,

@@ -13,7 +13,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from diffeval.checks.check import Finding, Row, Subject, check
+from diffeval.checks.check import CAUSES, Finding, Row, Subject, check
 from diffeval.diffusion.samplers import SAMPLERS, Sampler, is_stochastic, named_sampler
 from diffeval.diffusion.sampling import Generator
 from diffeval.diffusion.schedule import NoiseSchedule, from_betas
@@ -53,7 +53,11 @@ class Solved:
         return max(self.images)
 
 
-@check("step-convergence", about="more steps lead to the same image, and another sampler to the same one")
+@check(
+    "step-convergence",
+    about="more steps lead to the same image, and another sampler to the same one",
+    symptom_of=CAUSES,
+)
 def step_convergence(
     subject: Subject, *, seeds: int = 16, least_order: float = 0.3, most_apart: float = 3.0, floor: float = 1e-3
 ) -> Finding:

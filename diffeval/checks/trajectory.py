@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 from scipy.stats import spearmanr
 
-from diffeval.checks.check import Finding, Pictures, Row, Subject, check
+from diffeval.checks.check import CAUSES, Finding, Pictures, Row, Subject, check
 from diffeval.checks.moments import RealMoments, detail_of, moment_ratio, real_moments, spread_of
 from diffeval.diffusion.prediction import predicted_clean
 from diffeval.diffusion.samplers import build_scheduler
@@ -77,7 +77,11 @@ class Limits:
     detail: float = 0.5
 
 
-@check("trajectory", about="x_t and the predicted clean image from T to 0, with their moments, to look at")
+@check(
+    "trajectory",
+    about="x_t and the predicted clean image from T to 0, with their moments, to look at",
+    symptom_of=CAUSES,
+)
 def trajectory(
     subject: Subject,
     *,

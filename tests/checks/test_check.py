@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 import diffeval.checks
 from diffeval.checkpoints.checkpoint import Checkpoint
-from diffeval.checks.check import CHECKS, Check, Finding, Subject, look
+from diffeval.checks.check import CHECKS, Check, Finding, Subject, look, ordered
 from diffeval.cli.app import make_app
 from diffeval.data.source import ImageSource
 from diffeval.errors import DiffevalError
@@ -155,3 +155,37 @@ def test_keyword_only_parameters_are_the_configuration() -> None:
     params = CHECKS["step-convergence"].params
     assert params == {"seeds": 16, "least_order": 0.3, "most_apart": 3.0, "floor": 1e-3}
     json.dumps({name: dict(CHECKS[name].params) for name in CHECKS})
+
+
+def test_causes_come_before_what_they_show_in() -> None:
+    names = ordered()
+    assert names[0] == "untrained"
+    assert set(names) == set(CHECKS)
+    for name in names:
+        assert all(names.index(cause) < names.index(name) for cause in CHECKS[name].symptom_of)
+
+
+def test_a_symptom_accuses_nobody_where_its_cause_has_failed(
+    digits: Checkpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(subject: Subject) -> Finding:
+        return Finding("fail", "it is bad", {"number": 1.0}, "mend it")
+
+    made = {
+        "cause": Check("cause", fails, "the cause", (), {}),
+        "shadow": Check("shadow", fails, "what it shows in", (), {}, ("cause",)),
+    }
+    monkeypatch.setattr(CHECKS, "_entries", {**_entries(), **made})
+    generator = plan_sampling(digits, FAST).generator
+    assert ordered().index("cause") < ordered().index("shadow")
+
+    alone = Subject(digits, generator, 4)  # type: ignore[arg-type]
+    assert look("shadow", alone)[0].status == "fail"
+    assert look("cause", alone)[0].status == "fail"
+    behind, _ = look("shadow", alone)
+    assert (behind.status, behind.fix, behind.values) == ("inconclusive", "", {"number": 1.0})
+    assert behind.summary == "it is bad; cause fails, and does this to it"
+
+    known = Subject(digits, generator, 4, known={"cause": "fail"})  # type: ignore[arg-type]
+    assert look("shadow", known)[0].status == "inconclusive"
+    assert look("shadow", Subject(digits, generator, 4, known={"cause": "pass"}))[0].status == "fail"  # type: ignore

@@ -91,8 +91,8 @@ def test_the_digits_model_passes() -> None:
     done = _run("check", "digits", "--only", "trajectory,step-convergence", "--device", "cpu")
     assert done.exit_code == 0, done.output
     assert [line.split()[:2] for line in done.stdout.splitlines() if line.startswith("pass")] == [
-        ["pass", "trajectory"],
         ["pass", "step-convergence"],
+        ["pass", "trajectory"],
     ]
 
 
@@ -127,7 +127,7 @@ def test_a_dry_run_writes_nothing(tiny_checkpoint: Path, tmp_path: Path) -> None
     assert done.exit_code == 0, done.output
     assert "check       trajectory: " in done.stdout
     plan = json.loads(_run(*words, "--json").stdout)["plan"]
-    assert [one.split(":")[0] for one in plan["check"]] == ["trajectory", "step-convergence"]
+    assert [one.split(":")[0] for one in plan["check"]] == ["step-convergence", "trajectory"]
     assert not list(tmp_path.iterdir())
 
 
