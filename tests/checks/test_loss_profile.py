@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from diffeval.checkpoints.checkpoint import Checkpoint
+from diffeval.checks import loss_profile as module
 from diffeval.checks.check import Finding, Subject
 from diffeval.checks.loss_profile import Level, _mend, levels_of, loss_profile
 from diffeval.checks.probe import SEED, Probe
@@ -131,6 +132,22 @@ def test_the_remedy_is_for_early_timesteps_where_only_little_noise_is_bad() -> N
     assert _mend(early[:2], early).startswith("the timesteps of log-SNR 4 and above were hardly trained")
     between = [_level(5.0, 0.9), _level(4.0, 1.2), _level(0.0, 0.6)]
     assert _mend(between[1:2], between).startswith("train longer")
+
+
+@pytest.mark.parametrize(("telling", "status"), [(0.55, "fail"), (0.85, "warn"), (1.01, "fail")])
+def test_bad_levels_of_a_network_early_in_its_training_only_warn(
+    gaussian: Callable[..., Checkpoint],
+    gaussian_images: ImageSource,
+    monkeypatch: pytest.MonkeyPatch,
+    telling: float,
+    status: str,
+) -> None:
+    levels = [_level(8.0, 1.3), *(_level(level, telling) for level in (2.0, 1.0, 0.0, -1.0))]
+    monkeypatch.setattr(module, "levels_of", lambda *_: levels)
+    finding = loss_profile(_cleared(_subject(gaussian(), gaussian_images, 2), monkeypatch))
+    assert finding.status == status, finding.summary
+    assert finding.summary.startswith("worse than the best affine denoiser at log-SNR 8: 1.30 times its risk at 8")
+    assert ("early in its training" in finding.fix) == (status == "warn")
 
 
 @pytest.mark.parametrize("guilty", ["batch-norm", "receptive-field"])
