@@ -41,6 +41,14 @@ class Told:
     mixed: Array | None
     rows: Array | None
 
+    @property
+    def deaf(self) -> bool:
+        """Whether the class makes no difference at all."""
+        if self.rows is None:
+            return np.array_equal(self.wrong, self.true)
+        classes = self.rows if self.null is None else self.rows[:-1]
+        return bool((classes == classes[0]).all())
+
 
 def passes(checkpoint: Checkpoint) -> int:
     """Forward passes for each image and level."""

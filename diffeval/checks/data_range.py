@@ -36,9 +36,9 @@ COARSE, FINE = (7, 6), 9
 RANGES = ((-1.0, 1.0), (0.0, 1.0), (-0.5, 0.5), (0.0, 255.0))
 # Nats by which a level may lie beyond the declared schedule.
 BEYOND = 0.5
-# Evaluations of the continuous fit, timesteps told at each, and its first step: in log|a|, and in half-widths of the
-# declared range.
-EVALUATIONS, FIT_TIMES, STEP = 24, 5, 0.1
+# Rounds of the continuous fit, each with timesteps of its own; evaluations in each, timesteps told at each, and the
+# first step: in log|a|, and in half-widths of the range.
+ROUNDS, EVALUATIONS, FIT_TIMES, STEP = 2, 14, 5, 0.2
 DECLARED = "declared"
 # Share of the risk of the best multiple of x that a network must come below under some map.
 LEARNT = 0.9
@@ -138,7 +138,7 @@ class Look:
     "data-range", about="the weights expect images in the declared range, channels in their order", reads=("images",)
 )
 def data_range(
-    subject: Subject, *, fail: float = 1.1, warn: float = 1.02, tie: float = 1.02, images: int = 48
+    subject: Subject, *, fail: float = 1.1, warn: float = 1.02, tie: float = 1.02, images: int = 32
 ) -> Finding:
     """Risk of the noise prediction under other maps of the images, each at the noise that hides it as much.
 
@@ -159,17 +159,20 @@ def data_range(
         tie: maps whose risks differ by less are not told apart.
         images: to spend.
 
-    Cost: 62 forward passes for each image and map (7 maps, 8 in colour), 240 for the fit.
+    Cost: 62 forward passes for each image and map (7 maps, 8 in colour), 400 for the fit.
     """
     shown = subject.probe_images.first(min(images, subject.n))
     maps = [one for one in candidates(subject.checkpoint, shown.x0) if _reached(subject.checkpoint.schedule, one)]
     if len(maps) < 2 or maps[0].name != DECLARED:
         return Finding("inconclusive", "the noise schedule does not reach the levels at which ranges are told apart")
-    passes = len(maps) * (sum(COARSE) + len(subject.scan.levels) + FINE) + FIT_TIMES * EVALUATIONS
+    each = sum(COARSE) + len(subject.scan.levels) + FINE
+    passes = (len(maps) + ROUNDS) * each + ROUNDS * EVALUATIONS * FIT_TIMES
     subject.reporter.stage("data-range", len(LEVELS) * passes * len(shown), "forward passes")
     declared, *others = [look_at(subject, shown, one).finer(subject, shown) for one in maps]
     best = min(others, key=lambda one: float(one.score[0]))
-    fitted = _fit(subject, shown, min((best, declared), key=lambda one: float(one.score[0])))
+    fitted = min((best, declared), key=lambda one: float(one.score[0]))
+    for _ in range(ROUNDS):
+        fitted = _fit(subject, shown, fitted)
     return _judge(declared, best, others, fitted, subject.checkpoint.value_range, (fail, warn, tie))
 
 
@@ -208,18 +211,21 @@ def look_at(subject: Subject, images: ModelImages, one: Map, times: Sequence[Seq
 def _fit(subject: Subject, images: ModelImages, start: Look) -> Look:
     """The map of least risk, from one that is near; its timesteps lie around those that were best there."""
     low, high = subject.checkpoint.value_range
+    half = abs(start.map.scale) * (high - low) / 2
     times = [refined_grid(one, row, FIT_TIMES) for one, row in zip(start.readings, start.rows, strict=True)]
-    found: list[Look] = [start]
+    found: list[Look] = []
 
     def score(moved: npt.NDArray[np.float64]) -> float:
         scale = start.map.scale * float(np.exp(moved[0]))
-        offset = start.map.offset + moved[1] * (high - low) / 2
+        offset = start.map.offset + moved[1] * half
         found.append(look_at(subject, images, replace(start.map, name="", scale=scale, offset=offset), times))
         return float(found[-1].score[0])
 
     corners = np.array([[0.0, 0.0], [STEP, 0.0], [0.0, STEP]])
     minimize(score, np.zeros(2), method="Nelder-Mead", options={"maxfev": EVALUATIONS, "initial_simplex": corners})
-    return min(found, key=lambda one: float(one.score[0]))
+    # It may want other timesteps by now; with few of them, all of the fit looked worse than it is.
+    best = look_at(subject, images, min(found, key=lambda one: float(one.score[0])).map).finer(subject, images)
+    return min((best, start), key=lambda one: float(one.score[0]))
 
 
 def _judge(

@@ -133,9 +133,10 @@ def _without_network(readings: list[Reading], draws: Array) -> Array:
 
 def _distance(used: torch.nn.Module, raw: torch.nn.Module) -> float:
     """|used - raw| / |raw| over all parameters."""
-    pairs = list(zip(used.parameters(), raw.parameters(), strict=True))
-    apart = sum(float((one.double() - two.double()).square().sum()) for one, two in pairs)
-    return float(np.sqrt(apart / max(sum(float(two.double().square().sum()) for _, two in pairs), 1e-300)))
+    mine, theirs = (
+        torch.cat([one.detach().double().flatten() for one in network.parameters()]) for network in (used, raw)
+    )
+    return float((mine - theirs).norm() / theirs.norm())
 
 
 def _travel(used: torch.nn.Module, raw: torch.nn.Module) -> float | None:
@@ -148,9 +149,9 @@ def _moved(network: torch.nn.Module) -> Iterator[float]:
     """Squared distances of the scales and shifts of norms from 1 and 0."""
     for module in network.modules():
         if isinstance(module, (torch.nn.GroupNorm, torch.nn.LayerNorm, _BatchNorm)) and module.weight is not None:
-            yield float((module.weight.double() - 1.0).square().sum())
+            yield float((module.weight.detach().double() - 1.0).square().sum())
             if module.bias is not None:
-                yield float(module.bias.double().square().sum())
+                yield float(module.bias.detach().double().square().sum())
 
 
 def _fresh_norms(network: torch.nn.Module) -> list[str]:
