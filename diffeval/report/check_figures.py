@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from diffeval.report.figures import BLUE, embedded, layout
+from diffeval.report.figures import BLUE, ORANGE, embedded, layout
 from diffeval.report.panels import panel_height, panel_layout, suffix
 from diffeval.report.schedule_figures import implied_schedule
 from diffeval.report.view import Figure
@@ -96,8 +96,26 @@ def _trajectory(rows: Rows, identifier: str) -> tuple[Figure, ...]:
     return tuple(replace(one, sentence=sentence) for one in figures)
 
 
+def _risk_and_floor(rows: Rows, identifier: str) -> tuple[Figure, ...]:
+    """Risk and floor on one pair of axes."""
+    level = [row["log_snr"] for row in rows]
+    traces = [
+        {**_line(level, [row["risk"] for row in rows]), "name": "risk of the network"},
+        {
+            **_line(level, [row["floor"] for row in rows]), "name": "best affine denoiser",
+            "line": {"color": ORANGE, "width": 2, "dash": "dash"}, "marker": {"size": 7, "symbol": "square"},
+        },
+    ]  # fmt: skip
+    drawn = embedded(traces, layout("log-SNR", "risk of the noise prediction", log_y=True))
+    sentence = (
+        "A network that is worth training lies below the floor, which needs no training, where images are noisy."
+    )
+    return (Figure(identifier, "Risk against the Wiener floor", sentence, drawn, *_table(rows), height=300),)
+
+
 # Checks whose curves say more when drawn otherwise.
 _DRAWN: Mapping[str, Callable[[Rows, str], tuple[Figure, ...]]] = {
     "step-convergence": _convergence,
     "trajectory": _trajectory,
+    "loss-profile": _risk_and_floor,
 }

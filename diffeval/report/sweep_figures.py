@@ -103,6 +103,47 @@ def front(results: Results, identifier: str) -> Figure | None:
     )
 
 
+def cost_front(results: Results, identifier: str) -> Figure | None:
+    """Distance against what a point costs, in network evaluations and in seconds; None where that was not measured."""
+    rows = [row for row in results.tables.get("cost", ()) if isinstance(row["fid_debiased"], float)]
+    if not rows:
+        return None
+    names = list(rows[0])[: list(rows[0]).index("evaluations")]
+    labels = [" ".join(_text(row[name]) for name in names) for row in rows]
+    costs = [one for one in ("evaluations", "seconds_per_image") if all(row[one] is not None for row in rows)]
+    made = panel_layout([f"fid_debiased against {cost.replace('_', ' ')}" for cost in costs], columns=len(costs))
+    traces, kept = [], list[str]()
+    bars = {"type": "data", "array": [2 * float(row["std_error"] or 0) for row in rows], "thickness": 1}
+    for place, cost in enumerate(costs):
+        best = [_cheapest(rows, row, cost) for row in rows]
+        if cost == "evaluations":
+            kept = [label for label, one in zip(labels, best, strict=True) if one]
+        made[f"xaxis{suffix(place)}"]["type"] = "log"
+        traces.append(
+            {
+                "type": "scatter", "mode": "markers+text", "text": labels, "textposition": "top center",
+                "x": [row[cost] for row in rows], "y": [row["fid_debiased"] for row in rows],
+                "error_y": bars,
+                "marker": {"size": 10, "color": [BLUE if one else ORANGE for one in best]},
+                "xaxis": f"x{suffix(place)}", "yaxis": f"y{suffix(place)}",
+            }
+        )  # fmt: skip
+    sentence = (
+        f"Blue: no point is as cheap and reads better. By network evaluations these are {', '.join(kept)}. Bars are "
+        f"two standard errors; what they do not tell apart is said below. Seconds are this machine's."
+    )
+    table = tuple(tuple(_text(value) for value in row.values()) for row in rows)
+    columns = tuple(name.replace("_", " ") for name in rows[0])
+    return Figure(identifier, "Quality against cost", sentence, embedded(traces, made), columns, table, height=320)
+
+
+def _cheapest(rows: Sequence[Row], row: Row, cost: str) -> bool:
+    """Whether no other point costs as little and reads better, or costs less and reads as well."""
+    mine = float(row[cost] or 0), float(row["fid_debiased"] or 0)
+    others = [(float(one[cost] or 0), float(one["fid_debiased"] or 0)) for one in rows if one is not row]
+    return not any(all(a <= b for a, b in zip(one, mine, strict=True)) and one != mine for one in others)
+
+
 def _bars(errors: Mapping[tuple[str, Param], float], score: str, rows: Sequence[Row], setting: str) -> dict[str, Any]:
     return {"type": "data", "array": [2 * errors.get((score, row[setting]), 0.0) for row in rows], "thickness": 1}
 
