@@ -65,7 +65,6 @@ class Level:
     "loss-profile",
     about="the risk at every noise level against the best affine denoiser",
     reads=("scan",),
-    symptom_of=("data-range", "timestep-embedding", "batch-norm", "receptive-field"),
 )
 def loss_profile(
     subject: Subject,

@@ -113,7 +113,8 @@ def cost_front(results: Results, identifier: str) -> Figure | None:
     costs = [one for one in ("evaluations", "seconds_per_image") if all(row[one] is not None for row in rows)]
     made = panel_layout([f"fid_debiased against {cost.replace('_', ' ')}" for cost in costs], columns=len(costs))
     traces, kept = [], list[str]()
-    bars = {"type": "data", "array": [2 * float(row["std_error"] or 0) for row in rows], "thickness": 1}
+    errors = [2 * float(row["std_error"] or 0) for row in rows]
+    bars = {"type": "data", "array": errors, "thickness": 1, "color": "#8a8a8a"}
     for place, cost in enumerate(costs):
         best = [_cheapest(rows, row, cost) for row in rows]
         if cost == "evaluations":
@@ -145,7 +146,8 @@ def _cheapest(rows: Sequence[Row], row: Row, cost: str) -> bool:
 
 
 def _bars(errors: Mapping[tuple[str, Param], float], score: str, rows: Sequence[Row], setting: str) -> dict[str, Any]:
-    return {"type": "data", "array": [2 * errors.get((score, row[setting]), 0.0) for row in rows], "thickness": 1}
+    lengths = [2 * errors.get((score, row[setting]), 0.0) for row in rows]
+    return {"type": "data", "array": lengths, "thickness": 1, "color": "#8a8a8a"}
 
 
 def _varies(rows: Sequence[Row], name: str) -> bool:
