@@ -44,7 +44,13 @@ def chosen(only: Sequence[str] | None) -> tuple[str, ...]:
 
 def listing() -> list[tuple[str, str, str]]:
     """Every check: its name, what it reads, and what it looks at."""
-    return [(name, ", ".join(("checkpoint", *CHECKS[name].reads)), CHECKS[name].about) for name in CHECKS]
+    return [(name, _reads(CHECKS[name].reads), CHECKS[name].about) for name in CHECKS]
+
+
+def _reads(reads: Sequence[str]) -> str:
+    """What a user has to bring: the scan is made of the checkpoint and real images, a log stands alone."""
+    brought = ["log"] if "log" in reads else ["checkpoint", *("images" if one == "scan" else one for one in reads)]
+    return ", ".join(dict.fromkeys(brought))
 
 
 def check(

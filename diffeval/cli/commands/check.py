@@ -88,7 +88,10 @@ def check(
         from diffeval.examine import check as run
         from diffeval.examine import chosen, describe
         from diffeval.measured import open_measured
+        from diffeval.ready import PREFIX as READY
 
+        if checkpoint.startswith(READY):  # before they are all looked at
+            raise DiffevalError(f"check: {checkpoint} is ready-made images, without a network; give a checkpoint")
         names = None if only is None else chosen([name.strip() for name in only.split(",") if name.strip()])
         if n < 2:
             raise DiffevalError(f"--n is {n}, needs at least 2")
