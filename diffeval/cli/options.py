@@ -74,7 +74,9 @@ class Loading:
     ] = None
     time: Annotated[
         str | None,
-        typer.Option(help="What the network takes as time: step, t/T, log-snr, sigma or none.", rich_help_panel=CHECKPOINT),
+        typer.Option(
+            help="What the network takes as time: step, t/T, log-snr, sigma or none.", rich_help_panel=CHECKPOINT
+        ),
     ] = None
     classes: Annotated[
         int | None, typer.Option(help="Classes, without the null class.", rich_help_panel=CHECKPOINT)

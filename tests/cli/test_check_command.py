@@ -118,7 +118,11 @@ def test_list_needs_no_checkpoint_and_has_every_check() -> None:
     document = json.loads(_run("check", "--list", "--json").stdout)
     assert document["schema"] == "diffeval.checks/1"
     assert [row["name"] for row in document["checks"]] == names
-    assert all(row["about"] and row["reads"].startswith("checkpoint") for row in document["checks"])
+    reads = {row["name"]: row["reads"] for row in document["checks"]}
+    assert all(row["about"] for row in document["checks"])
+    assert reads["step-convergence"] == "checkpoint"
+    assert reads["noise-schedule"] == "checkpoint, images"
+    assert reads["training-log"] == "log"
 
 
 def test_a_dry_run_writes_nothing(tiny_checkpoint: Path, tmp_path: Path) -> None:

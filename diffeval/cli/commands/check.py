@@ -91,7 +91,9 @@ def check(
         from diffeval.ready import PREFIX as READY
 
         if checkpoint.startswith(READY):  # before they are all looked at
-            raise DiffevalError(f"check: {checkpoint} is ready-made images, without a network; give a checkpoint")
+            raise DiffevalError(
+                f"check: {checkpoint} is ready-made images, without a network to check; give a checkpoint"
+            )
         names = None if only is None else chosen([name.strip() for name in only.split(",") if name.strip()])
         if n < 2:
             raise DiffevalError(f"--n is {n}, needs at least 2")
