@@ -11,6 +11,7 @@ import torch
 
 from diffeval.checkpoints.checkpoint import Checkpoint
 from diffeval.checks.check import Finding, Subject, look
+from diffeval.checks.step_convergence import Solved, _judge
 from diffeval.diffusion import samplers
 from diffeval.diffusion.noise import initial_noise
 from diffeval.diffusion.samplers import Sampler
@@ -175,3 +176,26 @@ def test_a_model_that_is_solved_at_once_has_no_order_to_speak_of(gaussian: Calla
     result, _ = _look(flat)
     assert result.status == "pass"
     assert re.match(r"ddim converges to nothing: doubling 40 steps moves images by 0;", result.summary)
+
+
+def _walk(name: str, moves: list[float], end: float) -> Solved:
+    """One pixel of two seeds that moves so far at each doubling, and ends there."""
+    positions = [end]
+    for move in reversed(moves):
+        positions.append(positions[-1] - move)
+    counts = [5 * 2**power for power in range(len(positions))]
+    return Solved(name, {count: np.full((2, 1), at) for count, at in zip(counts, reversed(positions), strict=True)})
+
+
+def test_samplers_that_move_alike_are_not_at_fault() -> None:
+    """Neither converges, and both end at the same place: that is the network's doing."""
+    moving = [0.03, 0.03, 0.03, 0.03]
+    alike = _judge(_walk("ddim", moving, 1.0), _walk("dpm++", moving[-1:], 1.01), 0.3, 3.0, 1e-3)
+    assert alike.status == "pass"
+    assert "the network is unsure" in alike.summary
+    # The other one converges: then the first should, too.
+    alone = _judge(_walk("ddim", moving, 1.0), _walk("dpm++", [0.001], 1.01), 0.3, 3.0, 1e-3)
+    assert alone.status == "fail"
+    # They end further apart than a doubling moves them.
+    apart = _judge(_walk("ddim", moving, 1.0), _walk("dpm++", moving[-1:], 1.05), 0.3, 3.0, 1e-3)
+    assert apart.status == "fail"
