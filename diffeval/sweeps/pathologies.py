@@ -18,6 +18,8 @@ COLLAPSED, LOST = 0.7, 0.5
 CONTRAST_LOW, CONTRAST_HIGH = 0.7, 1.4
 # Share of the best precision at smaller w that guidance, which is there to raise it, must not lose.
 KEPT = 0.8
+# Share of real images' class accuracy below which, if it does not rise with w, the class is not heeded.
+UNHEEDED = 0.5
 # Grey levels by which guidance moves images at least, if w reaches so far; and by how much a class accuracy without
 # an interval may change and still be called flat.
 LEAST_MOVED, LEAST_REACH, FLAT = 1.0, 2.0, 0.02
@@ -218,12 +220,30 @@ def _no_effect(readings: Readings) -> list[Pathology]:
     if not guided or readings.at[-1] < LEAST_REACH:
         raise LackingError(f"no w reaches {LEAST_REACH:g}")
     farthest = max(readings.moved[index] for index in guided)
-    if farthest >= LEAST_MOVED or not _flat(readings, guided[0]):
+    if not _flat(readings, guided[0]):
         return []
     first, last = readings.at[guided[0]], readings.at[-1]
+    if farthest >= LEAST_MOVED:
+        return _unheeded(readings, first, last)
     said = (
         f"between w={first:g} and w={last:g} images of the same seeds differ from those at w=1 by at most"
         f" {farthest:.2g} grey levels on average, limit {LEAST_MOVED:g}"
+    )
+    return [Pathology("guidance-has-no-effect", first, said, "fail")]
+
+
+def _unheeded(readings: Readings, first: float, last: float) -> list[Pathology]:
+    """Images move with w, and are no more of their classes for it, few of which they are of."""
+    score, real = "class_accuracy", readings.real.get("class_accuracy")
+    try:
+        start, end, between = readings.of(score)[0], readings.of(score)[-1], readings.interval(score, -1)
+    except LackingError:
+        return []
+    if real is None or start is None or end is None or between is None or between[1] >= UNHEEDED * real:
+        return []
+    said = (
+        f"between w={first:g} and w={last:g} {score} stays where it is, from {start:.2g} to {end:.2g}, below "
+        f"{UNHEEDED:g} of real images' {real:.2g}: the class that is asked for is not heeded"
     )
     return [Pathology("guidance-has-no-effect", first, said, "fail")]
 

@@ -206,3 +206,17 @@ def test_what_could_not_be_looked_for_is_named() -> None:
 def test_readings_of_other_points_are_refused(changes: dict[str, tuple[float, ...]], said: str) -> None:
     with pytest.raises(ValueError, match=said):
         replace(HEALTHY, **changes)  # type: ignore[arg-type]
+
+
+def test_a_class_that_is_not_heeded_though_images_move() -> None:
+    flat = _with(
+        replace(HEALTHY, real={**REAL, "class_accuracy": 0.98}), class_accuracy=(0.11, 0.12, 0.13, 0.13, 0.12)
+    )
+    near = replace(flat, intervals={"class_accuracy": [(0.08, 0.15)] * 5})
+    found = _only(near)
+    assert (found.name, found.starts_at, found.severity) == ("guidance-has-no-effect", 1.0, "fail")
+    assert "stays where it is, from 0.11 to 0.12" in found.summary
+    # One that rises, or is high from the start, is heeded.
+    assert find(replace(near, intervals={"class_accuracy": [(0.08, 0.1)] + [(0.11, 0.15)] * 4})) == ()
+    high = _with(near, class_accuracy=(0.97,) * 5)
+    assert find(replace(high, intervals={"class_accuracy": [(0.95, 0.99)] * 5})) == ()
