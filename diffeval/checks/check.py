@@ -230,12 +230,14 @@ def check(
 
 
 def ordered() -> tuple[str, ...]:
-    """All checks: the gate first, then causes before what they show in, else by name."""
+    """All checks: the gate as early as may be, causes before what they show in, else by name."""
 
     def depth(name: str) -> int:
         return 1 + max(map(depth, CHECKS[name].symptom_of), default=-1)
 
-    return tuple(sorted(CHECKS, key=lambda name: (name != GATE, depth(name), name)))
+    before = CHECKS[GATE].symptom_of
+
+    return tuple(sorted(CHECKS, key=lambda name: (name not in before, name != GATE, depth(name), name)))
 
 
 def look(name: str, subject: Subject) -> tuple[CheckResult, Finding]:

@@ -13,7 +13,12 @@ from diffeval.metrics.metric import Array
 JUDGED = (3.0, 2.0, 1.0, 0.0, -1.0, -2.0)
 
 
-@check("untrained", about="the network predicts better than x alone does; runs first", reads=("scan",))
+@check(
+    "untrained",
+    about="the network predicts better than x alone does; others stand on that",
+    reads=("scan",),
+    symptom_of=("data-range",),
+)
 def untrained(subject: Subject, *, fail: float = 0.98) -> Finding:
     """Risk of the best reading of the output, at the best timestep, against the best multiple of x.
 
