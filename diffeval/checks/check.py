@@ -233,10 +233,9 @@ def ordered() -> tuple[str, ...]:
     """All checks: the gate as early as may be, causes before what they show in, else by name."""
 
     def depth(name: str) -> int:
-        return 1 + max(map(depth, CHECKS[name].symptom_of), default=-1)
+        return 1 + max((depth(cause) for cause in CHECKS[name].symptom_of if cause in CHECKS), default=-1)
 
-    before = CHECKS[GATE].symptom_of
-
+    before = CHECKS[GATE].symptom_of if GATE in CHECKS else ()
     return tuple(sorted(CHECKS, key=lambda name: (name not in before, name != GATE, depth(name), name)))
 
 
