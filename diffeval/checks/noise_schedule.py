@@ -112,8 +112,8 @@ def _judge(found: Implied, declared: Fit, ranked: Sequence[Fit], values: dict[st
     if not bad[0] and rms >= limits.rms[0] and nearest.rms <= min(limits.alike, rms / 2):
         return Finding(
             "inconclusive",
-            f"the weights are nearer to {nearest.curve.name} ({nearest.rms:.2f} nats off) than to the declared schedule "
-            f"({rms:.2f}), but telling its timesteps costs no more than {costs}: they cannot be told apart",
+            f"the weights are nearer to {nearest.curve.name} ({nearest.rms:.2f} nats off) than to the declared "
+            f"schedule ({rms:.2f}), but telling its timesteps costs no more than {costs}: they cannot be told apart",
         )
     if not bad[0]:
         return Finding(
