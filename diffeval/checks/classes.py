@@ -101,8 +101,8 @@ class Numbering:
 
     Attributes:
         best: number of the class, or of the null class, by class; None for classes without images.
-        nats: how much better they are predicted so than under their own class, by draw; each image under what others
-            of its class chose.
+        nats: how much better they are predicted so than under their own class, and than under one class for all, by
+            draw; each image under what others of its class chose.
         null: the one that is nobody's best, and costs least of what a wrong class costs; None without.
         null_u: that share.
     """
@@ -134,12 +134,15 @@ def numbering(found: Sequence[Told], labels: torch.Tensor, size: int) -> Numberi
         return None
     known, columns = labels.numpy(), np.arange(len(labels))
     share = (rows / rows.mean(axis=1, keepdims=True)).mean(axis=0)
-    best, chosen = _best(share, known), known.copy()
-    for side in (0, 1):
-        ours, others = columns % 2 == side, columns % 2 != side
-        chosen[ours] = _renumbered(known[ours], _best(share[:, others], known[others]))
-    draws = redraws(len(known))
-    nats = in_nats([draws @ (one[known, columns] - one[chosen, columns]) for one in rows], found, size)
+    best = _best(share, known)
+    others = (known[:, None] == known[None]) & ~np.eye(len(known), dtype=bool)
+    chosen = (share @ others).argmin(axis=0)
+    # One class under which all images do better, which a network that was hardly trained may have, is no numbering.
+    one_for_all = np.full(len(known), int(share.mean(axis=1).argmin()))
+    # Images that are alone of their class have nobody to choose for them, and count for nothing.
+    draws = redraws(len(known)) * others.any(axis=0)
+    told = np.minimum(*(draws @ rows[:, which, columns].T for which in (known, one_for_all)))
+    nats = in_nats(list((told - draws @ rows[:, chosen, columns].T).T), found, size)
     least = rows[:, _renumbered(known, best), columns].mean(axis=1)
     left = [number for number in range(len(share)) if number not in best]
     costs = {number: _share_of_wrong(rows[:, number].mean(axis=1), least, rows.mean(axis=(1, 2))) for number in left}

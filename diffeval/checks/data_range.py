@@ -138,7 +138,13 @@ class Look:
     "data-range", about="the weights expect images in the declared range, channels in their order", reads=("images",)
 )
 def data_range(
-    subject: Subject, *, fail: float = 1.1, warn: float = 1.02, tie: float = 1.02, images: int = 32
+    subject: Subject,
+    *,
+    fail: float = 1.1,
+    warn: float = 1.02,
+    fit_fail: float = 1.5,
+    tie: float = 1.02,
+    images: int = 32,
 ) -> Finding:
     """Risk of the noise prediction under other maps of the images, each at the noise that hides it as much.
 
@@ -156,6 +162,8 @@ def data_range(
         subject: what is looked at.
         fail: ratio that is a failure. On short trainings it was 0.6 and less with the right map, 2 and more without.
         warn: ratio that is worth a warning.
+        fit_fail: ratio of the fitted map that is a failure where none of the others is. Two free numbers make good for
+            other faults, too: with running statistics that were off, the ratio was 1.3.
         tie: maps whose risks differ by less are not told apart.
         images: to spend.
 
@@ -173,7 +181,7 @@ def data_range(
     fitted = min((best, declared), key=lambda one: float(one.score[0]))
     for _ in range(ROUNDS):
         fitted = _fit(subject, shown, fitted)
-    return _judge(declared, best, others, fitted, subject.checkpoint.value_range, (fail, warn, tie))
+    return _judge(declared, best, others, fitted, subject.checkpoint.value_range, (fail, warn, fit_fail, tie))
 
 
 def candidates(checkpoint: Checkpoint, x0: torch.Tensor) -> tuple[Map, ...]:
@@ -234,17 +242,17 @@ def _judge(
     others: Sequence[Look],
     fitted: Look,
     value_range: tuple[float, float],
-    limits: tuple[float, float, float],
+    limits: tuple[float, float, float, float],
 ) -> Finding:
     """What the risks say."""
-    fail, warn, tie = limits
+    fail, warn, fit_fail, tie = limits
     low, high = (float((fitted.map.scale * end + fitted.map.offset).mean()) for end in value_range)
     ratio, fit_ratio = np.exp(declared.score - best.score), np.exp(declared.score - fitted.score)
     values = {**valued("ratio", ratio), **valued("fit_ratio", fit_ratio), "expects_low": low, "expects_high": high}
     rows = tuple(one.row() for one in (declared, *others))
     told, expected = _said(*value_range), _said(low, high)
     # A fit that is far better than any of the known maps is a range of its own.
-    strange = float(fitted.score[0]) < float(best.score[0]) - np.log(fail)
+    strange = float(fitted.score[0]) < float(best.score[0]) - np.log(fail) and float(fit_ratio[0]) >= fit_fail
     rival, found = (fitted, fit_ratio) if strange else (best, ratio)
     sure, point = interval(found)[0], float(found[0])
     everywhere = bool((declared.log_risk - rival.log_risk)[:, 0].min() > np.log(warn))

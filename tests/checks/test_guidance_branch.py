@@ -99,7 +99,7 @@ def test_the_digits_model_passes(digits: Checkpoint, digit_images: ImageSource) 
     assert finding.status == "pass", finding.summary
     assert finding.values["condition_nats_low"] > 10
     assert finding.values["null_u_high"] < 0.25
-    assert finding.values["null_over_mixture_high"] < 0.9
+    assert finding.values["null_excess_high"] < -0.1
 
 
 def test_a_condition_that_is_ignored_is_certain(digits: Checkpoint, digit_images: ImageSource) -> None:
