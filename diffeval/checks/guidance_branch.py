@@ -84,7 +84,7 @@ def guidance_branch(
         numbering_fail: nats from which on classes are numbered otherwise.
         null_fail: ``null_u`` of a null class that was not trained; decides where classes are too many to be averaged.
         excess_fail: ``null_excess`` of a null class that was not trained. It is at most 0 by the argument above; short
-            trainings had -0.11 and less, near-sighted ones 0.00, those that never saw the null class 0.11 and more.
+            trainings had -0.10 and less, near-sighted ones 0.00, those that never saw the null class 0.11 and more.
         excess_warn: ``null_excess`` that is worth a warning.
 
     Cost: up to 16 classes, 2 K + 1 forward passes for each image and level (6 levels); with more, 3.
