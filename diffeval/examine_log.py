@@ -5,12 +5,11 @@ from pathlib import Path
 
 import torch
 
-from diffeval.checks.check import CHECKS, Subject
-from diffeval.checks.training_log import training_log
+from diffeval.checks.check import Subject, look
 from diffeval.job import holding
 from diffeval.runs import provenance
 from diffeval.runs.directory import RunDirectory, RunState, default_name
-from diffeval.runs.records import CheckResult, Protocol, Provenance, Results
+from diffeval.runs.records import Protocol, Provenance, Results
 from diffeval.training_log import read_training_log
 
 TASK, CHECK = "check", "training-log"
@@ -41,11 +40,8 @@ def check_training_log(log: Path, *, out: Path | None = None) -> Results:
         )
     )  # fmt: skip
     with holding(run):
-        finding = training_log(Subject(None, None, len(rows), log=rows))  # type: ignore[arg-type]  # reads the log alone
-        result = CheckResult(
-            name=CHECK, status=finding.status, summary=finding.summary, values=finding.values,
-            params=CHECKS[CHECK].params, fix=finding.fix, ruled_out=finding.ruled_out,
-        )  # fmt: skip
+        # This check reads the log alone.
+        result, finding = look(CHECK, Subject(None, None, len(rows), log=rows))  # type: ignore[arg-type]
         origin = Provenance(
             checkpoint=log.name, checkpoint_path=str(log), checkpoint_sha256=digest, seed=0, n=len(rows), batch=1,
             device="cpu", threads=torch.get_num_threads(), versions=provenance.versions(),

@@ -44,9 +44,7 @@ def curves(results: Results, identifier: str) -> Figure | None:
             str(row["score"]),
             _text(row["value"]),
             _text(row["std_error"]),
-            interval_text((row["low"], row["high"]))
-            if isinstance(row["low"], float) and isinstance(row["high"], float)
-            else "",
+            _interval(row["low"], row["high"]),
         )
         for row in rows
     )
