@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from diffeval.checkpoints.checkpoint import Checkpoint
+from diffeval.diffusion.guidance import Denoiser
 from diffeval.diffusion.samplers import Sampler
 from diffeval.diffusion.schedule import named_schedule
 
@@ -79,10 +80,15 @@ def _with_network(healthy: Checkpoint, change: Callable[[torch.nn.Module], objec
 
 
 def _with_time(healthy: Checkpoint, time: Time) -> Checkpoint:
-    def denoise(x: torch.Tensor, t: torch.Tensor, condition: torch.Tensor | None) -> torch.Tensor:
-        return healthy.denoiser(x, time(torch.as_tensor(t)), condition)
+    """Told another timestep, in whatever mode and with whatever weights the network is called."""
+    inner = healthy.adapter
+    assert inner is not None, "every network of the zoo has one"
 
-    return dataclasses.replace(healthy, denoiser=denoise)
+    def adapter(network: torch.nn.Module) -> Denoiser:
+        denoiser = inner(network)
+        return lambda x, t, condition: denoiser(x, time(torch.as_tensor(t)), condition)
+
+    return dataclasses.replace(healthy, denoiser=adapter(healthy.network), adapter=adapter)
 
 
 def _randomise(network: torch.nn.Module) -> None:

@@ -42,7 +42,12 @@ class Gap:
     kind: str
 
 
-@check("batch-norm", about="BatchNorm runs on averages, and these are those of what it normalises")
+@check(
+    "batch-norm",
+    about="BatchNorm runs on averages, and these are those of what it normalises",
+    # Images in another range have other statistics.
+    symptom_of=("data-range",),
+)
 def batch_norm(
     subject: Subject, *, composition_fail: float = 1e-4, risk_fail: float = 1.2, share_fail: float = 1 / 3
 ) -> Finding:
@@ -81,6 +86,7 @@ def batch_norm(
             f"prediction by {composition:.2g} of its size (at most {composition_fail:g})",
             values if np.isfinite(composition) else {"layers": values["layers"]},
             "call network.eval() before it is saved or returned, and keep track_running_stats=True",
+            proven=True,
         )
     initial = [name for name, layer in layers.items() if _as_made(layer)]
     if initial:
@@ -91,6 +97,7 @@ def batch_norm(
             values | {"initial_layers": float(len(initial))},
             "save the buffers with the weights: an average of parameters alone leaves running_mean and running_var "
             "behind (average or copy the buffers, too)",
+            proven=True,
         )
     running, batch = (checkpoint.adapter(_in_mode(checkpoint.network, training=mode)) for mode in (False, True))
     values |= _gaps(subject, running, batch)

@@ -97,7 +97,7 @@ class Subject:
         return Probe(
             denoiser or self.checkpoint.denoiser,
             images.x0,
-            images.labels if self.checkpoint.classes else None,
+            _told(self.checkpoint, images),
             self.generator.device,
             _most_time(self.checkpoint),
             self.reporter.advance,
@@ -133,6 +133,15 @@ class Subject:
         if name not in self._found:
             self._found[name] = CHECKS[name].run(self)
         return self._found[name]
+
+
+def _told(checkpoint: Checkpoint, images: ModelImages) -> torch.Tensor | None:
+    """The class of each image as the network takes it; without labels the null class, where there is one."""
+    if not checkpoint.classes:
+        return None
+    if images.labels is None and checkpoint.null_class is not None:
+        return torch.full((len(images),), checkpoint.null_class, dtype=torch.int64)
+    return images.labels
 
 
 def _most_time(checkpoint: Checkpoint) -> int | None:
@@ -172,6 +181,7 @@ class Finding:
         rows: a curve, as a table whose first column is what it is drawn against; empty without one.
         tables: more of them, by name.
         pictures: what to look at; None without.
+        proven: whether no other fault can be the cause, as it was seen without reading the network's risks.
     """
 
     status: CheckStatus
@@ -182,6 +192,7 @@ class Finding:
     rows: tuple[Row, ...] = ()
     tables: Mapping[str, tuple[Row, ...]] = field(default_factory=dict)
     pictures: Pictures | None = None
+    proven: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +205,8 @@ class Check:
         about: what it looks at, for ``--list``.
         reads: what it needs beside the network.
         params: its configuration, the keyword-only parameters of ``run``.
-        symptom_of: checks whose faults show in this one, too; where one of them fails, this one accuses nobody.
+        symptom_of: checks whose faults show in this one, too; where one of them fails, this one accuses nobody,
+            unless what it found is proven (see ``Finding``).
     """
 
     name: str
@@ -251,7 +263,7 @@ def look(name: str, subject: Subject) -> tuple[CheckResult, Finding]:
     else:
         finding = subject.found(name)
     cause = next((other for other in one.symptom_of if subject.failed(other)), None)
-    if cause is not None and finding.status in ("fail", "warn"):
+    if cause is not None and finding.status in ("fail", "warn") and not finding.proven:
         told = f"{finding.summary}; {cause} fails, and does this to it"
         finding = replace(finding, status="inconclusive", summary=told, fix="")
     result = CheckResult(

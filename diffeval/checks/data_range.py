@@ -32,8 +32,8 @@ LEVELS = (2.0, 0.0)
 # Timesteps told at each, beside those that suited the network best in the scan: evenly spaced ones, and ones evenly
 # spaced in lambda; then others around the best.
 COARSE, FINE = (7, 6), 9
-# Ranges that people train on.
-RANGES = ((-1.0, 1.0), (0.0, 1.0), (-0.5, 0.5), (0.0, 255.0))
+# Ranges that people train on, and one that the fit, which starts from the nearest of these, reaches wider ones from.
+RANGES = ((-1.0, 1.0), (0.0, 1.0), (-0.5, 0.5), (-2.0, 2.0), (0.0, 255.0))
 # Nats by which a level may lie beyond the declared schedule.
 BEYOND = 0.5
 # Rounds of the continuous fit, each with timesteps of its own; evaluations in each, timesteps told at each, and the
@@ -167,7 +167,7 @@ def data_range(
         tie: maps whose risks differ by less are not told apart.
         images: to spend.
 
-    Cost: 62 forward passes for each image and map (7 maps, 8 in colour), 400 for the fit.
+    Cost: 62 forward passes for each image and map (8 maps, 9 in colour), 400 for the fit.
     """
     shown = subject.probe_images.first(min(images, subject.n))
     maps = [one for one in candidates(subject.checkpoint, shown.x0) if _reached(subject.checkpoint.schedule, one)]

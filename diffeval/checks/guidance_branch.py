@@ -53,7 +53,7 @@ class Limits:
     "guidance-branch",
     about="the condition matters, and the null class was trained",
     reads=("scan",),
-    symptom_of=("data-range",),
+    symptom_of=("data-range", "batch-norm", "timestep-embedding", "ema"),
 )
 def guidance_branch(
     subject: Subject,

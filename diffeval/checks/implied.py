@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from diffeval.checkpoints.schedules import karras_grid
 from diffeval.checks.probe import Reading
 from diffeval.checks.scan import Scan
 from diffeval.diffusion.schedule import SCHEDULE_NAMES, NoiseSchedule, named_schedule
@@ -18,6 +19,8 @@ FARTHEST = 12.0
 SAME = 0.05
 # Rows on either side of the best one in which redraws of the images may have theirs.
 NEAR = 6
+# Shifts of flows (Esser et al. 2024), and the noise levels between which EDM's grid runs (Karras et al. 2022).
+SHIFTS, EDM_LEVELS = (1.0, 2.0, 3.0, 5.0), (0.002, 80.0)
 # Numbers of timesteps that networks are trained with.
 LENGTHS = (10, 20, 50, 100, 128, 200, 250, 256, 300, 400, 500, 512, 1000, 2000, 4000)
 
@@ -144,6 +147,7 @@ def candidates(declared: NoiseSchedule) -> tuple[Curve, ...]:
         said = f"{name}, {length} timesteps" + (", zero terminal SNR" if zero_snr else "")
         flags = f"--schedule {name} --timesteps {length}" + (" --zero-snr" if zero_snr else "")
         made.append(Curve(said, np.asarray(schedule.log_snr), flags))
+    made += _of_sigmas(told)
     # In training it was told t / factor, or is told that now.
     for factor in (2.0, 4.0, 5.0, 10.0, 20.0, 50.0, 100.0, 1000.0, float(told)):
         before = f"the network was trained with t / {factor:g}"
@@ -153,6 +157,19 @@ def candidates(declared: NoiseSchedule) -> tuple[Curve, ...]:
             Curve(f"the declared one at t / {factor:g}", curve, "", now, 1.0 / factor),
         ]
     return tuple(made)
+
+
+def _of_sigmas(told: int) -> list[Curve]:
+    """Schedules that are told by their noise over their signal: flows, and EDM's grid, as long as the declared one."""
+    times = (np.arange(told) + 1.0) / (told + 1.0)
+    made = []
+    for shift in SHIFTS:
+        noise = shift * times / (1.0 + (shift - 1.0) * times)
+        curve = 2.0 * (np.log1p(-noise) - np.log(noise))
+        made.append((f"a flow with shift {shift:g}, {told} timesteps", curve))
+    grid = -2.0 * np.log(karras_grid(*EDM_LEVELS, told))
+    made.append((f"EDM's grid, sigma {EDM_LEVELS[0]:g} to {EDM_LEVELS[1]:g}, {told} timesteps", grid))
+    return [Curve(name, curve, "--schedule FILE.npy, with its alpha-bar at each timestep") for name, curve in made]
 
 
 def fits(found: Implied, curves: Sequence[Curve]) -> tuple[Fit, ...]:

@@ -33,7 +33,7 @@ class Limits:
     "noise-schedule",
     about="the timesteps that the network is told are those it was trained with, and the sampler keeps to them",
     reads=("scan",),
-    symptom_of=("data-range",),
+    symptom_of=("data-range", "batch-norm"),
 )
 def noise_schedule(
     subject: Subject,
@@ -68,7 +68,7 @@ def noise_schedule(
     scan = subject.scan
     faults = pipeline_faults(subject.generator)
     if faults:
-        return Finding("fail", faults[0].summary, fix=faults[0].fix, values=faults[0].values)
+        return Finding("fail", faults[0].summary, fix=faults[0].fix, values=faults[0].values, proven=True)
     whole = implied(scan)
     found = whole.part(JUDGED if scan.type == "epsilon" else OF_CLEAN)
     if len(found.levels) < LEAST_LEVELS:

@@ -1,12 +1,18 @@
-"""``untrained``: whether the network has learnt anything at all; everything else stands on that."""
+"""``untrained``: whether the network has learnt anything at all; everything else stands on that.
+
+Held against what needs no network: the noise as a multiple of x and a constant for each channel. The constant matters.
+Images have a mean grey; a network whose weights are random and whose biases are not knows that and nothing else, and
+with much noise it does better than any multiple of x alone.
+"""
 
 import numpy as np
 import torch
 
 from diffeval.checks.check import Finding, Row, Subject, check
 from diffeval.checks.hypotheses import HYPOTHESES
-from diffeval.checks.probe import Reading
+from diffeval.checks.probe import SEED, Reading
 from diffeval.checks.scan import Scan
+from diffeval.diffusion.noise import initial_noise
 from diffeval.metrics.metric import Array
 
 # Levels that are judged: with less noise or more, a network that knows nothing is hardly worse than one that does.
@@ -15,18 +21,17 @@ JUDGED = (3.0, 2.0, 1.0, 0.0, -1.0, -2.0)
 
 @check(
     "untrained",
-    about="the network predicts better than x alone does; others stand on that",
+    about="the network predicts better than x and a constant do; others stand on that",
     reads=("scan",),
-    symptom_of=("data-range",),
+    symptom_of=("data-range", "ema"),
 )
 def untrained(subject: Subject, *, fail: float = 0.98) -> Finding:
-    """Risk of the best reading of the output, at the best timestep, against the best multiple of x.
+    """Risk of the best reading of the output, at the best timestep, against the best q x + c.
 
-    The noise is predicted by q x, with the q that suits the images' second moment, without any network. A network
-    whose output no prediction type and no timestep makes better than that has random or foreign weights.
+    A network whose output no prediction type and no timestep makes better than that has random or foreign weights.
 
-    Values: ``risk_ratio``, the smallest over levels of risk over that of q x; ``zero_layers``, weights that are all
-    zero, as those of layers that start at zero and were never trained are.
+    Values: ``risk_ratio``, the smallest over levels of risk over that of q x + c; ``zero_layers``, weights that are
+    all zero, as those of layers that start at zero and were never trained are.
 
     Args:
         subject: what is looked at.
@@ -44,7 +49,8 @@ def untrained(subject: Subject, *, fail: float = 0.98) -> Finding:
             f"the network's output is NaN or infinite at log-SNR {where}",
             fix="look for damaged or overflowing weights; in half precision, train or load in float32",
         )
-    ratios = {reading.log_snr: _best(scan, reading) / _without_network(reading, scan.draws) for reading in readings}
+    floors = {reading.log_snr: _without_network(subject, reading) for reading in readings}
+    ratios = {reading.log_snr: _best(scan, reading) / floors[reading.log_snr] for reading in readings}
     least = min(ratios, key=lambda level: float(ratios[level][0]))
     ratio, low = float(ratios[least][0]), float(np.quantile(ratios[least][1:], 0.025))
     zeros = _zero_weights(subject.checkpoint.network)
@@ -53,8 +59,8 @@ def untrained(subject: Subject, *, fail: float = 0.98) -> Finding:
     if ratio >= fail:
         return Finding(
             "fail",
-            f"no reading of the output beats x alone: {ratio:.3f} of its risk at best (log-SNR {least:g}, limit "
-            f"{fail:g})",
+            f"no reading of the output beats x and a constant: {ratio:.3f} of their risk at best (log-SNR {least:g}, "
+            f"limit {fail:g})",
             values,
             "these are random weights, weights of another network, or wrongly matched ones: look at how they are "
             "loaded, and at --key and --model",
@@ -64,13 +70,17 @@ def untrained(subject: Subject, *, fail: float = 0.98) -> Finding:
         named = ", ".join(zeros[:3]) + (f" and {len(zeros) - 3} more" if len(zeros) > 3 else "")
         return Finding(
             "warn",
-            f"{len(zeros)} layers are all zero ({named}); the rest predicts at {ratio:.2g} of the risk of x alone",
+            f"{len(zeros)} layers are all zero ({named}); the rest predicts at {ratio:.2g} of the risk of x and a "
+            f"constant",
             values,
             "layers that start at zero and stayed there were not trained, or not saved",
             rows=rows,
         )
     return Finding(
-        "pass", f"the risk is {ratio:.2g} of that of x alone (log-SNR {least:g}, limit {fail:g})", values, rows=rows
+        "pass",
+        f"the risk is {ratio:.2g} of that of x and a constant (log-SNR {least:g}, limit {fail:g})",
+        values,
+        rows=rows,
     )
 
 
@@ -80,9 +90,14 @@ def _best(scan: Scan, reading: Reading) -> Array:
     return best
 
 
-def _without_network(reading: Reading, draws: Array) -> Array:
-    """Risk of q x at the best q, by draw: <e, e> - <x, e>^2 / <x, x>."""
+def _without_network(subject: Subject, reading: Reading) -> Array:
+    """Risk of q x + c at the best q and c, by draw: <e, e> - <x, e>^2 / <x, x>, all about their means by channel."""
+    probe, draws = subject.probe(), subject.scan.draws
+    noise = initial_noise(SEED, range(len(reading.xx)), tuple(probe.x0.shape[1:]))
+    means = [one.double().mean(dim=(2, 3)).numpy() for one in (probe.noised(reading.log_snr, noise), noise)]
+    x, e = (draws @ one for one in means)
     xx, xe, ee = (draws @ one for one in (reading.xx, reading.xe, reading.ee))
+    xx, xe, ee = xx - (x * x).mean(axis=1), xe - (x * e).mean(axis=1), ee - (e * e).mean(axis=1)
     risk: Array = ee - xe**2 / xx
     return risk
 

@@ -159,7 +159,7 @@ def test_keyword_only_parameters_are_the_configuration() -> None:
 
 def test_causes_come_before_what_they_show_in() -> None:
     names = ordered()
-    assert names[:2] == ("data-range", "untrained")
+    assert names[:3] == ("data-range", "ema", "untrained")
     assert set(names) == set(CHECKS)
     for name in names:
         assert all(names.index(cause) < names.index(name) for cause in CHECKS[name].symptom_of)
