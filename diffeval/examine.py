@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from diffeval.checkpoints.checkpoint import Checkpoint
+from diffeval.checkpoints.scheduler_config import read_sampling_scheduler
 from diffeval.checks.check import CHECKS, Finding, Subject, look, ordered
 from diffeval.data.source import ImageSource, OpenOptions
 from diffeval.diffusion.batching import device_name
@@ -49,7 +50,8 @@ def listing() -> list[tuple[str, str, str]]:
 
 def _reads(reads: Sequence[str]) -> str:
     """What a user has to bring: the scan is made of the checkpoint and real images, a log stands alone."""
-    brought = ["log"] if "log" in reads else ["checkpoint", *("images" if one == "scan" else one for one in reads)]
+    needed = ("images" if one == "scan" else one for one in reads if one != "scheduler")
+    brought = ["log"] if "log" in reads else ["checkpoint", *needed]
     return ", ".join(dict.fromkeys(brought))
 
 
@@ -60,6 +62,7 @@ def check(
     settings: Settings | None = None,
     ref: str | None = None,
     training_log: Path | None = None,
+    sampling_scheduler: Path | None = None,
     opening: OpenOptions | None = None,
     out: Path | None = None,
     fresh: bool = False,
@@ -75,6 +78,8 @@ def check(
         settings: how the checkpoint is sampled; n is the number of seeds, and of real images, to spend.
         ref: real images; by default the data that the checkpoint was trained on, if it can be opened.
         training_log: of its training; by default the one beside it, if ``diffeval train`` made it.
+        sampling_scheduler: scheduler_config.json, or a folder with it, of the sampler that images are drawn with
+            elsewhere; by default the one beside the weights. It is held against the training schedule.
         opening: how images on disk are opened.
         out: the run directory; by default named after checkpoint, seed and protocol, under ``runs/``.
         fresh: start anew, whatever the directory holds.
@@ -91,16 +96,19 @@ def check(
     plan = plan_sampling(measured, settings)
     source = _images(measured, ref, opening, reporter)
     log = _log(measured, training_log)
+    sampled_by = None if sampling_scheduler is None else read_sampling_scheduler(sampling_scheduler)
     protocol = protocol_of(TASK, plan.generator, reference=source)
     job = open_job(measured, settings, plan, protocol, out, fresh, reporter)
     with holding(job.run):
         results = _held(job) or _none_yet(job)
         known = {one.name: one.status for one in results.checks}
         subject = Subject(
-            measured, _generator(plan), settings.n, source, reporter, log=log, memory=job.run, known=known
-        )
-        # A log is no part of the protocol: what was found in another one does not count.
-        held = {one.name for one in results.checks if training_log is None or "log" not in CHECKS[one.name].reads}
+            measured, _generator(plan), settings.n, source, reporter, log=log, memory=job.run, known=known,
+            sampled_by=sampled_by,
+        )  # fmt: skip
+        # These are no part of the protocol: what was found in others does not count.
+        given = {"log" if training_log else "", "scheduler" if sampling_scheduler else ""}
+        held = {one.name for one in results.checks if not given & set(CHECKS[one.name].reads)}
         left = [name for name in names if name not in held]
         if not left:
             reporter.note(

@@ -13,6 +13,7 @@ from diffeval.checkpoints.checkpoint import Checkpoint, identity
 from diffeval.checkpoints.declaration import TIME_NAMES, UNIT_RANGE, Declaration, Edm, parse_preconditioning
 from diffeval.checkpoints.options import LoadOptions, flag
 from diffeval.checkpoints.overrides import changes_of, count_of, identity_of, overridden
+from diffeval.checkpoints.scheduler_config import SamplingScheduler
 from diffeval.checkpoints.schedules import declared_schedule
 from diffeval.diffusion.guidance import Denoiser
 from diffeval.diffusion.prediction import PREDICTION_TYPES, PredictionType
@@ -38,6 +39,7 @@ class Found:
         embeddings: size of the network's table of classes, the null class counted; None if that is unknown.
         reference_hash: of the training data, or None.
         assumptions: what the loader had to assume.
+        sampled_by: the scheduler that lies beside the weights; None without.
     """
 
     name: str
@@ -50,6 +52,7 @@ class Found:
     embeddings: int | None = None
     reference_hash: str | None = None
     assumptions: tuple[str, ...] = ()
+    sampled_by: SamplingScheduler | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +113,7 @@ def build(found: Found, options: LoadOptions) -> Checkpoint:
         adapter=adapter,
         weights=found.weights,
         overrides=tuple(f"{flag(name)} {value}" for name, value in changes.items()),
+        sampled_by=found.sampled_by,
     )
 
 

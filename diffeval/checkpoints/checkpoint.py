@@ -12,6 +12,7 @@ from typing import Protocol
 import torch
 
 from diffeval.checkpoints.options import LoadOptions
+from diffeval.checkpoints.scheduler_config import SamplingScheduler
 from diffeval.data.decode import EXTENSIONS, extension
 from diffeval.diffusion.guidance import Denoiser
 from diffeval.diffusion.prediction import PredictionType
@@ -52,6 +53,7 @@ class Checkpoint:
         adapter: makes the denoiser of a network of this kind, such as ``raw()`` loads.
         weights: which weights the network has, in words.
         overrides: what the user declared otherwise than the files, as flags.
+        sampled_by: the scheduler that lies beside the weights, as it is configured there; None without.
     """
 
     name: str
@@ -75,6 +77,7 @@ class Checkpoint:
     adapter: Callable[[torch.nn.Module], Denoiser] | None = None
     weights: str = ""
     overrides: tuple[str, ...] = ()
+    sampled_by: SamplingScheduler | None = None
 
     @property
     def time_agnostic(self) -> bool:

@@ -87,6 +87,8 @@ class DiffusersFolder:
             embeddings=classes,
             reference_hash=card.data_hash if card else None,
             assumptions=said,
+            # Where there is a card, that says how the model is sampled.
+            sampled_by=None if scheduler is None or card is not None else scheduler.sampled_by,
         )
         return build(found, options)
 

@@ -2,6 +2,7 @@
 
 import inspect
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,12 +22,32 @@ _NOT_SAMPLER = {*_SCHEDULE_KEYS, "trained_betas", "prediction_type"}
 
 
 @dataclass(frozen=True, slots=True)
+class SamplingScheduler:
+    """A scheduler as whoever samples makes it: its class, from a configuration that another class may have saved.
+
+    Attributes:
+        name: of the class that samples.
+        config: the file's contents.
+        file: where it lies.
+    """
+
+    name: str
+    config: Mapping[str, Any]
+    file: Path
+
+    def build(self, **changes: Any) -> Any:
+        """The scheduler, by diffusers' own ``from_config``, which leaves out what the class does not take."""
+        return getattr(diffusers, self.name).from_config(dict(self.config), **changes)
+
+
+@dataclass(frozen=True, slots=True)
 class DeclaredScheduler:
     """What the scheduler's configuration says."""
 
     schedule: NoiseSchedule
     prediction: PredictionType
     sampler: Sampler
+    sampled_by: SamplingScheduler
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -52,6 +73,25 @@ def scheduler_file(path: Path) -> Path | None:
         if inside.is_file():
             return inside
     return None
+
+
+def read_sampling_scheduler(path: Path) -> SamplingScheduler:
+    """The scheduler of a configuration.
+
+    Raises:
+        DiffevalError: if there is none, or diffusers has no such class.
+    """
+    file = scheduler_file(path)
+    if file is None:
+        raise DiffevalError(f"checkpoint: {path} is no {FILE}, nor a folder with one; give the sampler's own")
+    config = read_json(file)
+    name = str(config.get("_class_name", ""))
+    if not hasattr(getattr(diffusers, name, None), "set_timesteps"):
+        raise DiffevalError(
+            f"checkpoint: {file} is of a {name or 'nameless class'}, which diffusers {diffusers.__version__} does not "
+            f"know as a scheduler"
+        )
+    return SamplingScheduler(name, config, file)
 
 
 def read_scheduler(path: Path, sampled_by: str | None = None) -> DeclaredScheduler:
@@ -90,7 +130,7 @@ def read_scheduler(path: Path, sampled_by: str | None = None) -> DeclaredSchedul
     }
     used = sampled_by or name
     sampler = Sampler("declared", used, shown, default_steps=1000 if used == "DDPMScheduler" else 50)
-    return DeclaredScheduler(schedule, prediction, sampler)
+    return DeclaredScheduler(schedule, prediction, sampler, SamplingScheduler(used, config, file))
 
 
 def _schedule(config: dict[str, Any], path: Path) -> NoiseSchedule:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import torch
 
 from diffeval.checkpoints.checkpoint import Checkpoint
+from diffeval.checkpoints.scheduler_config import SamplingScheduler
 from diffeval.checks.probe import Probe, Reading
 from diffeval.checks.real_images import ModelImages, held_out_images, model_images
 from diffeval.checks.scan import LEVELS, Scan, scan
@@ -25,8 +26,9 @@ Row = Mapping[str, Param]
 # Timesteps that a level is read at, about.
 EXPECTED_TIMES = 40
 # Beside the network itself, which every check reads: real images; the risk probe's scan, which needs images, too, and
-# a network that has learnt something; the log of its training.
-Reads = Literal["images", "scan", "log"]
+# a network that has learnt something; the log of its training; the configuration that others sample it with, which any
+# check can do without.
+Reads = Literal["images", "scan", "log", "scheduler"]
 # The check behind which all that read the scan are inconclusive.
 GATE = "untrained"
 # Those that name what may be wrong with a network or its declaration; whatever samples shows that, too.
@@ -54,6 +56,7 @@ class Subject:
         reporter: hears of progress.
         log: of the training, one mapping per row, with step, loss and gradient_norm; empty without.
         memory: keeps what is expensive; None keeps it in this object alone.
+        sampled_by: the scheduler that images are sampled with elsewhere; by default the one beside the weights.
         known: how checks ended that were looked at before.
     """
 
@@ -68,10 +71,12 @@ class Subject:
         log: Sequence[Mapping[str, Any]] = (),
         memory: Memory | None = None,
         known: Mapping[str, CheckStatus] | None = None,
+        sampled_by: SamplingScheduler | None = None,
     ) -> None:
         self.checkpoint, self.generator, self.n, self.source = checkpoint, generator, n, source
         self.reporter = reporter or SilentReporter()
         self.log, self._memory, self.known = log, memory, known or {}
+        self.sampled_by = sampled_by or checkpoint.sampled_by
         self._found: dict[str, Finding] = {}
 
     @cached_property
@@ -207,6 +212,7 @@ class Check:
         params: its configuration, the keyword-only parameters of ``run``.
         symptom_of: checks whose faults show in this one, too; where one of them fails, this one accuses nobody,
             unless what it found is proven (see ``Finding``).
+        lint: the part of ``run`` that reads configurations alone, and so needs nothing; None without.
     """
 
     name: str
@@ -215,13 +221,19 @@ class Check:
     reads: tuple[Reads, ...]
     params: Mapping[str, Param]
     symptom_of: tuple[str, ...] = ()
+    lint: Callable[[Subject], Finding | None] | None = None
 
 
 CHECKS: Registry[Check] = Registry("check", "diffeval.checks")
 
 
 def check(
-    name: str, *, about: str, reads: tuple[Reads, ...] = (), symptom_of: tuple[str, ...] = ()
+    name: str,
+    *,
+    about: str,
+    reads: tuple[Reads, ...] = (),
+    symptom_of: tuple[str, ...] = (),
+    lint: Callable[[Subject], Finding | None] | None = None,
 ) -> Callable[[Callable[..., Finding]], Callable[..., Finding]]:
     """Decorator that files a function as a check.
 
@@ -230,12 +242,14 @@ def check(
         about: what it looks at, in one line.
         reads: what it needs beside the network; without that it is not applicable, and is not called.
         symptom_of: checks whose faults show in this one, too.
+        lint: what it finds by configuration alone; None where that is nothing. It counts where ``run`` cannot be
+            called, and ``run`` calls it, too.
     """
 
     def add(run: Callable[..., Finding]) -> Callable[..., Finding]:
         parameters = inspect.signature(run).parameters.values()
         params = {one.name: one.default for one in parameters if one.kind is inspect.Parameter.KEYWORD_ONLY}
-        CHECKS.register(name)(Check(name, run, about, reads, params, symptom_of))
+        CHECKS.register(name)(Check(name, run, about, reads, params, symptom_of, lint))
         return run
 
     return add
@@ -251,17 +265,25 @@ def ordered() -> tuple[str, ...]:
     return tuple(sorted(CHECKS, key=lambda name: (name not in before, name != GATE, depth(name), name)))
 
 
+def _hindrance(one: Check, subject: Subject) -> Finding | None:
+    """Why a check cannot be called; None where it can."""
+    if {"images", "scan"} & set(one.reads) and subject.source is None:
+        return Finding("not-applicable", "needs real images to hold the model against; give --ref")
+    if "log" in one.reads and not subject.log:
+        return Finding("not-applicable", "needs the log of the training; give --training-log")
+    if "scan" in one.reads and one.name != GATE and subject.found(GATE).status == "fail":
+        return Finding("inconclusive", f"the network has learnt nothing that could be read (see {GATE})")
+    return None
+
+
 def look(name: str, subject: Subject) -> tuple[CheckResult, Finding]:
     """Runs a check; one that lacks what it reads is not applicable, and says what is missing."""
     one = CHECKS[name]
-    if {"images", "scan"} & set(one.reads) and subject.source is None:
-        finding = Finding("not-applicable", "needs real images to hold the model against; give --ref")
-    elif "log" in one.reads and not subject.log:
-        finding = Finding("not-applicable", "needs the log of the training; give --training-log")
-    elif "scan" in one.reads and name != GATE and subject.found(GATE).status == "fail":
-        finding = Finding("inconclusive", f"the network has learnt nothing that could be read (see {GATE})")
-    else:
+    finding = _hindrance(one, subject)
+    if finding is None:
         finding = subject.found(name)
+    elif one.lint is not None:
+        finding = one.lint(subject) or finding
     cause = next((other for other in one.symptom_of if subject.failed(other)), None)
     if cause is not None and finding.status in ("fail", "warn") and not finding.proven:
         told = f"{finding.summary}; {cause} fails, and does this to it"

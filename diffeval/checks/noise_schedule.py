@@ -8,6 +8,7 @@ import numpy as np
 from diffeval.checks.check import Finding, Row, Subject, check
 from diffeval.checks.implied import Fit, Implied, candidates, fits, implied
 from diffeval.checks.pipeline import pipeline_faults
+from diffeval.checks.sampling_scheduler import sampling_faults
 from diffeval.checks.scan import Scan
 
 # Levels at which a schedule is judged. With less noise images are hardly disturbed, with more hardly visible; clean
@@ -29,11 +30,27 @@ class Limits:
     alike: float
 
 
+def lint(subject: Subject) -> Finding | None:
+    """The samplers, without the network: the one that images are drawn with here, and the one of the checkpoint."""
+    generator = subject.generator
+    faults = list(pipeline_faults(generator))
+    if subject.sampled_by is not None:
+        faults += sampling_faults(subject.sampled_by, generator.schedule, generator.prediction, generator.steps)
+    worst = next((one for one in faults if one.status == "fail"), None) or next(iter(faults), None)
+    if worst is None:
+        return None
+    told = [one for one in faults if one.status == worst.status]
+    values = {name: value for one in told for name, value in one.values.items()}
+    fix = "; ".join(dict.fromkeys(one.fix for one in told))
+    return Finding(worst.status, "; ".join(one.summary for one in told), values, fix, proven=worst.status == "fail")
+
+
 @check(
     "noise-schedule",
     about="the timesteps that the network is told are those it was trained with, and the sampler keeps to them",
-    reads=("scan",),
+    reads=("scan", "scheduler"),
     symptom_of=("data-range", "batch-norm"),
+    lint=lint,
 )
 def noise_schedule(
     subject: Subject,
@@ -45,7 +62,11 @@ def noise_schedule(
     reliance: float = 0.05,
     alike: float = 0.3,
 ) -> Finding:
-    """Reads the schedule from the weights, names it, and holds it against the declared one; then looks at the sampler.
+    """Holds the samplers against the declared schedule, then reads the schedule from the weights, and names it.
+
+    The sampler of this run is walked without the network (see ``pipeline``), and so is the scheduler that lies beside
+    the weights or is named by the user, whose noise schedule is built and compared as a curve (see
+    ``sampling_scheduler``). Then the network:
 
     At each noise level the network's best timestep is where its own schedule has that level. Values: ``excess``, by
     how much telling it the declared timestep raises the risk (median over levels), with its 95% interval; ``rms``, how
@@ -66,9 +87,9 @@ def noise_schedule(
     """
     limits = Limits((excess_warn, excess_fail), (rms_warn, rms_fail), reliance, alike)
     scan = subject.scan
-    faults = pipeline_faults(subject.generator)
-    if faults:
-        return Finding("fail", faults[0].summary, fix=faults[0].fix, values=faults[0].values, proven=True)
+    said = lint(subject)
+    if said is not None and said.status == "fail":
+        return said
     whole = implied(scan)
     found = whole.part(JUDGED if scan.type == "epsilon" else OF_CLEAN)
     if len(found.levels) < LEAST_LEVELS:
@@ -90,6 +111,8 @@ def noise_schedule(
     finding = _judge(found, declared, ranked, values, limits)
     if finding.status in ("fail", "warn"):
         finding = replace(finding, ruled_out=_ruled_out(scan, values))
+    if said is not None and finding.status != "fail":
+        finding = replace(finding, status="warn", summary=f"{said.summary}; {finding.summary}", fix=said.fix)
     return replace(
         finding, values=values, rows=_rows(whole, scan), tables={"risk": _map(scan), "declared": _curve(scan)}
     )

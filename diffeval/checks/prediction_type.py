@@ -1,5 +1,8 @@
 """``prediction-type``: whether the network predicts what is declared."""
 
+import inspect
+
+import diffusers
 import numpy as np
 
 from diffeval.checks.check import Finding, Row, Subject, check
@@ -7,7 +10,30 @@ from diffeval.checks.hypotheses import HYPOTHESES
 from diffeval.checks.scan import TYPE_LEVELS, Scan
 
 
-@check("prediction-type", about="the weights predict what is declared: epsilon, sample or v", reads=("scan",))
+def lint(subject: Subject) -> Finding | None:
+    """What the scheduler that images are sampled with takes the output for."""
+    sampled_by, declared = subject.sampled_by, subject.checkpoint.prediction
+    if sampled_by is None:
+        return None
+    usual = inspect.signature(getattr(diffusers, sampled_by.name)).parameters.get("prediction_type")
+    told = sampled_by.config.get("prediction_type", None if usual is None else usual.default)
+    if told in (None, declared):
+        return None
+    return Finding(
+        "fail",
+        f"{sampled_by.file.name} has {sampled_by.name} take the output for {told}, the network is declared to predict "
+        f"{declared}",
+        fix=f"set prediction_type={declared!r} in the sampler's configuration",
+        proven=True,
+    )
+
+
+@check(
+    "prediction-type",
+    about="the weights predict what is declared: epsilon, sample or v",
+    reads=("scan", "scheduler"),
+    lint=lint,
+)
 def prediction_type(subject: Subject, *, margin: float = 1.2, sure: float = 0.95) -> Finding:
     """Compares the noise that the output stands for under each prediction type, the timestep profiled out.
 
@@ -23,6 +49,9 @@ def prediction_type(subject: Subject, *, margin: float = 1.2, sure: float = 0.95
     Cost: none beyond the scan. Source: the best noise prediction is a conditional mean, of which every type is a fixed
     affine function of (output, x); conversions as in Salimans and Ho 2022, appendix D.
     """
+    said = lint(subject)
+    if said is not None:
+        return said
     scan = subject.scan
     best, second = scan.types[:2]
     scores = scan.log_risk_of_types

@@ -56,6 +56,13 @@ def check(
             rich_help_panel=SCORING,
         ),
     ] = None,
+    sampling_scheduler: Annotated[
+        Path | None,
+        typer.Option(
+            help="scheduler_config.json, or its folder, of the sampler in use elsewhere, to be held against training.",
+            rich_help_panel=SCORING,
+        ),
+    ] = None,
     n: Annotated[int, typer.Option("--n", help="Seeds, and real images, that a check may spend.")] = 64,
     listed: Annotated[
         bool, typer.Option("--list", help="Show every check, and leave.", rich_help_panel=SCORING)
@@ -68,6 +75,7 @@ def check(
     Examples:
     diffeval check digits
     diffeval check digits --only step-convergence,trajectory
+    diffeval check my-model --sampling-scheduler pipeline/scheduler
     diffeval check --training-log runs/log.csv
     diffeval check --list
     """
@@ -110,6 +118,7 @@ def check(
             settings=settings,
             ref=ref,
             training_log=training_log,
+            sampling_scheduler=sampling_scheduler,
             opening=opening,
             out=output.out,
             fresh=output.fresh,
