@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from diffeval.checkpoints.checkpoint import Checkpoint
-from diffeval.checkpoints.scheduler_config import read_sampling_scheduler
+from diffeval.checkpoints.scheduler_config import SamplingScheduler, read_sampling_scheduler
 from diffeval.checks.check import CHECKS, Finding, Subject, look, ordered
 from diffeval.data.source import ImageSource, OpenOptions
 from diffeval.diffusion.batching import device_name
@@ -21,7 +21,7 @@ from diffeval.measured import Measured, open_measured, open_reference
 from diffeval.plan import SamplingPlan, Settings, plan_sampling, protocol_of
 from diffeval.progress import Reporter, SilentReporter
 from diffeval.runs.directory import RunDirectory, default_name
-from diffeval.runs.records import CheckResult, Param, Results
+from diffeval.runs.records import CheckResult, Param, Protocol, Results
 from diffeval.training_log import OURS, read_training_log
 
 # Seeds, and real images, that a check may spend.
@@ -97,7 +97,7 @@ def check(
     source = _images(measured, ref, opening, reporter)
     log = _log(measured, training_log)
     sampled_by = None if sampling_scheduler is None else read_sampling_scheduler(sampling_scheduler)
-    protocol = protocol_of(TASK, plan.generator, reference=source)
+    protocol = _protocol(plan, source, sampled_by)
     job = open_job(measured, settings, plan, protocol, out, fresh, reporter)
     with holding(job.run):
         results = _held(job) or _none_yet(job)
@@ -106,9 +106,8 @@ def check(
             measured, _generator(plan), settings.n, source, reporter, log=log, memory=job.run, known=known,
             sampled_by=sampled_by,
         )  # fmt: skip
-        # These are no part of the protocol: what was found in others does not count.
-        given = {"log" if training_log else "", "scheduler" if sampling_scheduler else ""}
-        held = {one.name for one in results.checks if not given & set(CHECKS[one.name].reads)}
+        # A log is no part of the protocol: what was found in another one does not count.
+        held = {one.name for one in results.checks if training_log is None or "log" not in CHECKS[one.name].reads}
         left = [name for name in names if name not in held]
         if not left:
             reporter.note(
@@ -135,6 +134,7 @@ def describe(
     only: Sequence[str] | None = None,
     settings: Settings | None = None,
     ref: str | None = None,
+    sampling_scheduler: Path | None = None,
     opening: OpenOptions | None = None,
     out: Path | None = None,
 ) -> list[str]:
@@ -143,7 +143,8 @@ def describe(
     measured = _checkpoint(checkpoint, opening)
     plan = plan_sampling(measured, settings)
     source = _images(measured, ref, opening, SilentReporter())
-    protocol = protocol_of(TASK, plan.generator, reference=source)
+    sampled_by = None if sampling_scheduler is None else read_sampling_scheduler(sampling_scheduler)
+    protocol = _protocol(plan, source, sampled_by)
     name = default_name(measured.name, measured.sha256, TASK, settings.seed, protocol)
     return [
         f"checkpoint  {measured.name} {measured.sha256[:8]} ({measured.path})",
@@ -152,6 +153,12 @@ def describe(
         *(f"check       {one}: {CHECKS[one].about}" for one in names),
         f"run         {out or Path('runs') / name}",
     ]
+
+
+def _protocol(plan: SamplingPlan, source: ImageSource | None, sampled_by: SamplingScheduler | None) -> Protocol:
+    """What the findings stand on."""
+    protocol = protocol_of(TASK, plan.generator, reference=source)
+    return protocol if sampled_by is None else dataclasses.replace(protocol, sampling_scheduler=sampled_by.id)
 
 
 def _log(measured: Checkpoint, given: Path | None) -> Sequence[Mapping[str, Any]]:

@@ -1,5 +1,6 @@
 """What a diffusers scheduler's configuration declares: noise schedule, prediction type, sampler."""
 
+import hashlib
 import inspect
 import json
 from collections.abc import Mapping
@@ -34,6 +35,12 @@ class SamplingScheduler:
     name: str
     config: Mapping[str, Any]
     file: Path
+
+    @property
+    def id(self) -> str:
+        """Class, and sha256 over the configuration, shortened."""
+        text = json.dumps(self.config, sort_keys=True, default=str)
+        return f"{self.name}/{hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
     def build(self, **changes: Any) -> Any:
         """The scheduler, by diffusers' own ``from_config``, which leaves out what the class does not take."""

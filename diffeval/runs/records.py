@@ -113,6 +113,8 @@ class Protocol:
         reference_hash: sha256 over the reference's images, or over its moments.
         interval: noise levels at which guidance acts; None for all.
         rescale: phi of guidance rescaling; None for none.
+        sampling_scheduler: class and sha256 of the configuration that a check holds against the training's schedule,
+            where the user names one; else None.
     """
 
     task: str
@@ -129,6 +131,7 @@ class Protocol:
     reference_hash: str | None = None
     interval: tuple[float, float] | None = None
     rescale: float | None = None
+    sampling_scheduler: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

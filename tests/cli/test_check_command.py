@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from diffusers import DDIMScheduler
 from typer.testing import CliRunner
 
 from diffeval.checks.check import CHECKS, Check, Finding, Subject
@@ -96,6 +97,19 @@ def test_the_digits_model_passes() -> None:
     ]
 
 
+def test_the_scheduler_in_use_is_held_against_the_trainings(tiny_checkpoint: Path) -> None:
+    """Two configurations are two runs: what one does wrong is not said of the other."""
+    folder = Path("production")
+    DDIMScheduler(beta_schedule="linear").save_pretrained(folder)
+    words = ("check", str(tiny_checkpoint), "--only", "noise-schedule", *FAST)
+    wrong = _run(*words, "--sampling-scheduler", str(folder))
+    assert wrong.exit_code == 3, wrong.output
+    assert "DDIMScheduler samples along another noise schedule" in " ".join(wrong.stdout.split())
+    DDIMScheduler(beta_schedule="squaredcos_cap_v2", rescale_betas_zero_snr=False).save_pretrained(folder)
+    assert _run(*words, "--sampling-scheduler", str(folder)).exit_code != 3
+    assert _run(*words).exit_code != 3
+
+
 def test_json_is_one_document_of_this_calls_checks(tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _plant(monkeypatch, "pass", "warn")
     _run("check", str(tiny_checkpoint), *FAST)
@@ -144,6 +158,7 @@ def test_a_dry_run_writes_nothing(tiny_checkpoint: Path, tmp_path: Path) -> None
         (("nothing",), "nothing does not exist"),
         (("images:x.npz",), "is ready-made images, without a network to check; give a checkpoint"),
         (("digits", "--ref", "stats:moments.npz"), "holds moments; checks need images"),
+        (("digits", "--sampling-scheduler", "nowhere"), "nowhere is no scheduler_config.json, nor a folder with one"),
         (("digits", "--sampler", "dimm"), "did you mean 'ddim'?"),
     ],
 )

@@ -109,7 +109,15 @@ def check(
         loaded = open_measured(checkpoint, load_options(loading), opening)
         settings = settings_of(sampling, n)
         if output.dry_run:
-            plan = describe(loaded, only=names, settings=settings, ref=ref, opening=opening, out=output.out)
+            plan = describe(
+                loaded,
+                only=names,
+                settings=settings,
+                ref=ref,
+                sampling_scheduler=sampling_scheduler,
+                opening=opening,
+                out=output.out,
+            )
             show_plan(plan, common)
             return
         results = run(
