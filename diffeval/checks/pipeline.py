@@ -21,6 +21,8 @@ from diffeval.diffusion.schedule import NoiseSchedule
 
 # Elements of the made-up image and noise, and what the image is made of: well within what a sampler may clip to.
 ELEMENTS, INSIDE = 1 << 16, 0.9
+# Timesteps at which a scheduler's own noising is looked at.
+NOISED = 8
 # Levels within which a measured one is trusted, of a sampler without noise of its own and of one with.
 READABLE, READABLE_IN_NOISE = 8.0, 3.0
 
@@ -65,11 +67,13 @@ class Walked:
         gaps: nats by which the level held at a timestep is above the schedule's, where both can be read.
         left: root mean square of what it ends with, less the image.
         start: log of the root mean square of what the network sees of the initial noise.
+        noised: the gaps of what the scheduler makes of the image where it noises it itself.
     """
 
     gaps: Mapping[float, float]
     left: float
     start: float
+    noised: Mapping[float, float]
 
 
 def pipeline_faults(generator: Generator, limits: Limits | None = None) -> tuple[SamplerFault, ...]:
@@ -102,18 +106,19 @@ def walk_faults(
     if prediction == "epsilon" and schedule.zero_terminal_snr:
         return ()  # no image can be known from such noise; terminal-snr says so
     readable = READABLE_IN_NOISE if is_stochastic(sampler) else READABLE
-    walked = walk(make(), schedule, prediction, sampler.step_options, readable)
+    walked = walk(make, schedule, prediction, sampler.step_options, readable)
     return tuple(_faults(walked, sampler.scheduler, limits))
 
 
 def walk(
-    scheduler: Any,
+    make: Callable[[], Any],
     schedule: NoiseSchedule,
     prediction: PredictionType,
     options: Mapping[str, Any],
     readable: float = READABLE_IN_NOISE,
 ) -> Walked:
     """Samples the one image; reads levels up to so many nats."""
+    scheduler = make()
     random = torch.Generator().manual_seed(0)
     image = INSIDE * (2.0 * torch.randint(0, 2, (1, 1, 1, ELEMENTS), generator=random) - 1.0)
     noise = torch.randn(1, 1, 1, ELEMENTS, generator=random)
@@ -134,23 +139,46 @@ def walk(
             gaps[float(t)] = measured - wanted
         output = _exact(prediction, seen, image, *_strengths(schedule, float(t)))
         x = scheduler.step(output, t, x, **options, return_dict=False)[0]
-    return Walked(gaps, float((x - image).square().mean().sqrt()), float(np.log(max(scale, 1e-12))))
+    left = float((x - image).square().mean().sqrt())
+    return Walked(gaps, left, float(np.log(max(scale, 1e-12))), _noised(make, schedule, image, noise))
+
+
+def _noised(
+    make: Callable[[], Any], schedule: NoiseSchedule, image: torch.Tensor, noise: torch.Tensor
+) -> dict[float, float]:
+    """Gaps of the scheduler's own ``add_noise``, which image-to-image pipelines and training loops call."""
+    gaps: dict[float, float] = {}
+    times = make().timesteps
+    for t in times[:: max(1, len(times) // NOISED)]:
+        scheduler = make()
+        try:
+            seen = scheduler.scale_model_input(scheduler.add_noise(image, noise, t.reshape(1)), t)
+        except (AttributeError, IndexError, ValueError, TypeError):  # it has none, or none for its own timesteps
+            continue
+        wanted = _declared(schedule, float(t))
+        if abs(wanted) < READABLE:
+            gaps[float(t)] = _level(seen, image) - wanted
+    return gaps
 
 
 def _faults(walked: Walked, name: str, limits: Limits) -> Iterator[SamplerFault]:
     if not np.isfinite([walked.left, *walked.gaps.values()]).all():
         yield SamplerFault("fail", f"the sampler {name} makes NaN or infinity of exact predictions", _LOOK)
         return
-    where = max(walked.gaps, key=lambda t: abs(walked.gaps[t]), default=0.0)
-    gap = abs(walked.gaps.get(where, 0.0))
-    if gap > limits.gap:
-        yield SamplerFault(
-            "fail",
-            f"at t={where:g} the sampler {name} shows the network a noise level {gap:.2f} nats off the schedule's "
-            f"(limit {limits.gap:g})",
-            f"its timesteps and noise levels do not belong together: {_LOOK}",
-            {"pipeline_gap": gap},
-        )
+    for gaps, does, called in (
+        (walked.gaps, "shows the network", "pipeline_gap"),
+        (walked.noised, "noises an image to", "noising_gap"),
+    ):
+        where = max(gaps, key=lambda t, gaps=gaps: abs(gaps[t]), default=0.0)  # type: ignore[misc]
+        gap = abs(gaps.get(where, 0.0))
+        if gap > limits.gap:
+            yield SamplerFault(
+                "fail",
+                f"at t={where:g} the sampler {name} {does} a noise level {gap:.2f} nats off the schedule's (limit "
+                f"{limits.gap:g})",
+                f"its timesteps and noise levels do not belong together: {_LOOK}",
+                {called: gap},
+            )
     if abs(walked.start) > limits.start:
         yield SamplerFault(
             "fail",

@@ -49,7 +49,7 @@ def sampling_faults(
     faults = [*_curve_faults(name, scheduler, schedule), *_dropped(sampled_by)]
     faults += _steep(name, scheduler, schedule)
     if not any(one.status == "fail" for one in faults):
-        faults += _walk(scheduler, sampled_by, schedule, prediction)
+        faults += _walk(sampled_by, schedule, prediction, steps)
     return tuple(sorted(faults, key=lambda one: one.status != "fail"))
 
 
@@ -127,11 +127,16 @@ def _steep(name: str, scheduler: Any, schedule: NoiseSchedule) -> Iterator[Sampl
 
 
 def _walk(
-    scheduler: Any, sampled_by: SamplingScheduler, schedule: NoiseSchedule, prediction: PredictionType
+    sampled_by: SamplingScheduler, schedule: NoiseSchedule, prediction: PredictionType, steps: int
 ) -> tuple[SamplerFault, ...]:
+    def make() -> Any:
+        scheduler = sampled_by.build(prediction_type=prediction)
+        scheduler.set_timesteps(min(steps, schedule.timesteps))
+        return scheduler
+
     sampler = Sampler("declared", sampled_by.name, dict(sampled_by.config))
     try:
-        return walk_faults(lambda: scheduler, sampler, schedule, prediction, Limits())
+        return walk_faults(make, sampler, schedule, prediction, Limits())
     except (TypeError, ValueError, AttributeError, RuntimeError, IndexError) as error:
         reason = " ".join(str(error).split())[:160]
         return (SamplerFault("fail", f"{sampled_by.name} stops with an error while it samples: {reason}", _REMEDY),)

@@ -30,7 +30,7 @@ def test_what_is_left_and_held_is_exact() -> None:
     """DDIM without its last alpha_bar of 1 ends at the first timestep's noise: sqrt(1 - alpha_bar_0), of beta 1e-4."""
     schedule = named_schedule("linear")
     sampler = Sampler("declared", "DDIMScheduler", {"clip_sample": False, "set_alpha_to_one": False})
-    walked = walk(build_scheduler(sampler, schedule, "epsilon", 10), schedule, "epsilon", {}, 8.0)
+    walked = walk(lambda: build_scheduler(sampler, schedule, "epsilon", 10), schedule, "epsilon", {}, 8.0)
     assert walked.left == pytest.approx(0.01, rel=0.03)
     assert max(map(abs, walked.gaps.values())) < 0.02
 
