@@ -70,7 +70,7 @@ STATISTICS = (
     Statistic("timestep-embedding", "reliance", value("reliance"), 0.01, "0.01", ratio=False, low=True),
     Statistic("data-range", "risk as declared over the best other range", value("ratio"), 1.1, "1.1"),
     Statistic(
-        "guidance-branch", "null class beyond the mean of classes", value("null_excess"), 0.05,
+        "guidance-branch", "null class beyond the mean of classes", value("null_excess"), 0.02,
         "U 0.8 (another statistic)", ratio=False, faults=("null-untrained", "null-row-random"),
     ),
     Statistic(

@@ -1,9 +1,10 @@
 """Planted faults and healthy networks against every health check that names a cause.
 
-    python benchmarks/fault_matrix.py --zoo DIR [--mnist DIR] [--only GLOB] [--seconds N]
+    python benchmarks/fault_matrix.py --zoo DIR [--mnist DIR] [--only GLOB] [--redo CHECKS] [--seconds N]
 
 Runs the checks over every network of the zoo that is trained, over faults planted into healthy ones afterwards, and
-over the raw weights of healthy ones. A case that is done is not done again; results/fault_matrix_cases.json holds all.
+over the raw weights of healthy ones. A case that is done is not done again, but for the checks that --redo names;
+results/fault_matrix_cases.json holds all.
 Then it tells, per check: how many of its faults it caught, how many healthy trainings it failed (raw and averaged
 weights of one training count once), and how many faults of others it failed, each with a Clopper-Pearson interval.
 """
@@ -37,7 +38,7 @@ PLANTED_INTO = (
     "unet-epsilon-linear", "unet-sample-scaled-linear", "unet-v-cosine", "unet-epsilon-sigmoid", "dit", "batchnorm",
     "cnn", "cnn-v-linear",
 )  # fmt: skip
-SEEDS = 64
+SEEDS, SEEDS_MNIST = 64, 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,23 +87,33 @@ def _case(entry: Entry, one: Planted) -> Case:
     return Case(f"{entry.name} {one.fault}", entry.name, one.fault, one.check, one.also, one.checkpoint, entry)
 
 
-def looked_at(case: Case, folder: Path, mnist: str | None) -> Mapping[str, Any]:
-    """What every check says of a case."""
+def looked_at(
+    case: Case, folder: Path, mnist: str | None, before: Mapping[str, Any], wanted: Sequence[str]
+) -> dict[str, Any]:
+    """What checks say of a case.
+
+    Args:
+        case: that is looked at.
+        folder: of the zoo.
+        mnist: where the data lie.
+        before: what others said of it.
+        wanted: names of the checks.
+    """
     source = open_data(case.entry, "train", mnist)
     subset = folder / case.entry.name / "train.npz"
     generator = plan_sampling(case.checkpoint, Settings(n=SEEDS)).generator
-    subject = Subject(case.checkpoint, generator, SEEDS, source)  # type: ignore[arg-type]  # a checkpoint is sampled
+    found, started = dict(before), time.process_time()
+    known = {name: one["status"] for name, one in before.items() if name not in wanted}
+    seeds = SEEDS_MNIST if case.entry.data == "mnist" else SEEDS
+    subject = Subject(case.checkpoint, generator, seeds, source, known=known)  # type: ignore[arg-type]  # is sampled
     if subset.exists():
         subject = _of_subset(case, subset, subject)
-    found, started = {}, time.process_time()
-    for name in ordered():
-        if name in LEFT_OUT:
-            continue
+    for name in wanted:
         result, _ = look(name, subject)
         found[name] = {"status": result.status, "summary": result.summary, "values": dict(result.values)}
     return {
         "cluster": case.cluster, "fault": case.fault, "check": case.check, "also": list(case.also),
-        "seconds": time.process_time() - started, "found": found,
+        "seconds": time.process_time() - started, "found": dict(sorted(found.items())),
     }  # fmt: skip
 
 
@@ -111,8 +122,9 @@ def _of_subset(case: Case, subset: Path, whole: Subject) -> Subject:
     from diffeval.checks.real_images import model_images
     from diffeval.data.source import open_source
 
-    subject = Subject(case.checkpoint, whole.generator, SEEDS, open_source(f"npz:{subset}@all"))
-    subject.__dict__["images"] = model_images(open_source(f"npz:{subset}@all"), case.checkpoint)
+    source = open_source(f"npz:{subset}@all")
+    subject = Subject(case.checkpoint, whole.generator, SEEDS, source, known=whole.known)
+    subject.__dict__["images"] = model_images(source, case.checkpoint)
     subject.__dict__["held_out"] = whole.held_out
     return subject
 
@@ -179,17 +191,22 @@ def main() -> None:
     parser.add_argument("--zoo", type=Path, required=True)
     parser.add_argument("--mnist", default=None)
     parser.add_argument("--only", default="*")
+    parser.add_argument("--redo", default="", help="checks to be looked at again")
     parser.add_argument("--seconds", type=float, default=float("inf"), help="begin no case after so long")
     given = parser.parse_args()
     torch.set_num_threads(1)
     done: dict[str, Any] = json.loads(CASES.read_text()) if CASES.exists() else {}
     started = time.monotonic()
+    every = tuple(name for name in ordered() if name not in LEFT_OUT)
+    again = tuple(name for name in every if name in given.redo.split(","))
     for case in cases(given.zoo, given.only):
-        if case.name in done or time.monotonic() - started > given.seconds:
+        before = done.get(case.name, {}).get("found", {})
+        wanted = tuple(name for name in every if name not in before or name in again)
+        if not wanted or time.monotonic() - started > given.seconds:
             continue
         if case.entry.data == "mnist" and not given.mnist:
             continue
-        done[case.name] = looked_at(case, given.zoo, given.mnist)
+        done[case.name] = looked_at(case, given.zoo, given.mnist, before, wanted)
         told = {
             name: one["status"] for name, one in done[case.name]["found"].items() if one["status"] in ("fail", "warn")
         }

@@ -1,5 +1,6 @@
 """What a check reads and what it finds, and the registry that finds checks."""
 
+import copy
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -78,6 +79,12 @@ class Subject:
         self.log, self._memory, self.known = log, memory, known or {}
         self.sampled_by = sampled_by or checkpoint.sampled_by
         self._found: dict[str, Finding] = {}
+
+    def with_n(self, n: int) -> "Subject":
+        """The same with other seeds and images to spend; what was made of it already is not made anew."""
+        other = copy.copy(self)
+        other.n = n
+        return other
 
     @cached_property
     def images(self) -> ModelImages | None:
