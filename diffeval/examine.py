@@ -3,6 +3,7 @@
 import dataclasses
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,8 @@ import numpy as np
 
 from diffeval.checkpoints.checkpoint import Checkpoint
 from diffeval.checkpoints.scheduler_config import SamplingScheduler, read_sampling_scheduler
-from diffeval.checks.check import CHECKS, Finding, Subject, look, ordered
+from diffeval.checks.check import CHECKS, Finding, Row, Subject, look, ordered
+from diffeval.checks.cost import PROBE, counting, forecast
 from diffeval.data.source import ImageSource, OpenOptions
 from diffeval.diffusion.batching import device_name
 from diffeval.diffusion.sampling import Generator
@@ -27,6 +29,8 @@ from diffeval.training_log import OURS, read_training_log
 # Seeds, and real images, that a check may spend.
 USUAL_N = 64
 TASK = "check"
+# The table of what was spent.
+COST = "cost"
 
 
 def chosen(only: Sequence[str] | None) -> tuple[str, ...]:
@@ -99,7 +103,7 @@ def check(
     sampled_by = None if sampling_scheduler is None else read_sampling_scheduler(sampling_scheduler)
     protocol = _protocol(plan, source, sampled_by)
     job = open_job(measured, settings, plan, protocol, out, fresh, reporter)
-    with holding(job.run):
+    with holding(job.run), counting(measured.network) as cost:
         results = _held(job) or _none_yet(job)
         known = {one.name: one.status for one in results.checks}
         subject = Subject(
@@ -114,11 +118,14 @@ def check(
                 f"{job.run.path} holds these checks; they are shown, nothing was computed (--fresh recomputes)"
             )
         job.run.update(status="running", n=settings.n)
+        if source is not None and any("scan" in CHECKS[name].reads for name in left):
+            cost.spend(PROBE, lambda: subject.scan)
         for name in left:
             started = time.monotonic()
-            result, finding = look(name, subject)
+            result, finding = cost.spend(name, partial(look, name, subject))
             timed(job.run, name, started)
             results = _with(results, result, finding, job, reporter)
+            results = dataclasses.replace(results, tables={**results.tables, COST: _merged(results, cost.rows)})
             # Pictures go first: what the results hold is not looked at again.
             _save_pictures(job.run, name, finding)
             job.run.save_results(results)
@@ -151,8 +158,19 @@ def describe(
         f"images      {'none' if source is None else source.spec}",
         f"device      {device_name(plan.generator.device)}",
         *(f"check       {one}: {CHECKS[one].about}" for one in names),
+        *_forecast(measured, plan, settings.n, source, names),
         f"run         {out or Path('runs') / name}",
     ]
+
+
+def _forecast(
+    measured: Checkpoint, plan: SamplingPlan, n: int, source: ImageSource | None, names: Sequence[str]
+) -> list[str]:
+    """What the risk probe will cost; nothing where it is not needed."""
+    if source is None or not any("scan" in CHECKS[name].reads for name in names):
+        return []
+    passes, seconds = forecast(Subject(measured, _generator(plan), n, source))
+    return [f"cost        {PROBE}: about {passes:,} forward passes, {seconds:.0f} s"]
 
 
 def _protocol(plan: SamplingPlan, source: ImageSource | None, sampled_by: SamplingScheduler | None) -> Protocol:
@@ -239,6 +257,12 @@ def _with(results: Results, result: CheckResult, finding: Finding, job: Job, rep
         provenance=provenance_of(job, job.plan.batch),
         warnings=warnings_of(job, reporter),
     )
+
+
+def _merged(results: Results, rows: Sequence[Row]) -> tuple[Row, ...]:
+    """What was spent, on what was looked at earlier, too."""
+    spent = {str(row["spent_on"]): row for row in (*results.tables.get(COST, ()), *rows)}
+    return tuple(spent.values())
 
 
 def _save_pictures(run: RunDirectory, name: str, finding: Finding) -> None:

@@ -77,7 +77,7 @@ class Subject:
         self.checkpoint, self.generator, self.n, self.source = checkpoint, generator, n, source
         self.reporter = reporter or SilentReporter()
         self.log, self._memory, self.known = log, memory, known or {}
-        self.sampled_by = sampled_by or checkpoint.sampled_by
+        self._sampled_by = sampled_by
         self._found: dict[str, Finding] = {}
 
     def with_n(self, n: int) -> "Subject":
@@ -85,6 +85,11 @@ class Subject:
         other = copy.copy(self)
         other.n = n
         return other
+
+    @property
+    def sampled_by(self) -> SamplingScheduler | None:
+        """The scheduler that images are sampled with elsewhere, as far as it is known."""
+        return self._sampled_by or self.checkpoint.sampled_by
 
     @cached_property
     def images(self) -> ModelImages | None:

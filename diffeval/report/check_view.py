@@ -8,7 +8,7 @@ import numpy as np
 from diffeval.report.check_figures import check_figures
 from diffeval.report.facts import protocol_table, provenance_table
 from diffeval.report.images import tiles
-from diffeval.report.view import CheckCard, Gallery, RunView
+from diffeval.report.view import CheckCard, Gallery, RunView, Table
 from diffeval.report.words import settings_line
 from diffeval.runs.directory import RunDirectory, RunState
 from diffeval.runs.records import CheckResult, Results
@@ -27,10 +27,19 @@ def check_view(run: RunDirectory, state: RunState, results: Results, index: int)
         settings=settings_line(results),
         status=state.status,
         checks=tuple(_card(run, results, one, index) for one in found),
-        tables=(protocol_table(results), provenance_table(results)),
+        tables=(protocol_table(results), *_cost(results), provenance_table(results)),
         warnings=results.warnings,
         command=" ".join(results.provenance.command),
     )
+
+
+def _cost(results: Results) -> tuple[Table, ...]:
+    """Forward passes and seconds by what they were spent on."""
+    rows = tuple(
+        (str(row["spent_on"]), f"{row['forward_passes']:,} forward passes, {row['seconds']:.1f} s")
+        for row in results.tables.get("cost", ())
+    )
+    return (Table("Cost", "A forward pass is one image through the network once.", rows),) if rows else ()
 
 
 def side_by_side(runs: Sequence[Path]) -> RunView | None:

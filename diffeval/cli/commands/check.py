@@ -138,6 +138,8 @@ def check(
 
 def _show(results: Results, common: Common) -> None:
     """Prints what was found, draws the page, and says where both lie."""
+    from diffeval.checks.cost import told
+    from diffeval.examine import COST
     from diffeval.report.page import report
 
     page = Path(results.run) / "report.html"
@@ -154,7 +156,11 @@ def _show(results: Results, common: Common) -> None:
                 print(_wrapped(f"{'':<16}{title}: ", text))
     for warning in results.warnings:
         print(f"warning: {warning}")
-    print(f"\nrun   {results.run}  ({size_text(folder_bytes(Path(results.run)))})\npage  {page}")
+    spent = results.tables.get(COST)
+    print()
+    if spent:
+        print(f"cost  {told(spent)}")
+    print(f"run   {results.run}  ({size_text(folder_bytes(Path(results.run)))})\npage  {page}")
 
 
 def _wrapped(begun: str, text: str) -> str:
