@@ -4,16 +4,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from diffeval.report.figures import BLUE, ORANGE, embedded, layout
+from diffeval.report.figures import BLUE, embedded, layout
+from diffeval.report.overlays import OVERLAYS, by_name, overlaid
 from diffeval.report.panels import panel_height, panel_layout, suffix
 from diffeval.report.schedule_figures import implied_schedule
 from diffeval.report.view import Figure
-from diffeval.report.words import number
+from diffeval.report.words import cells
 from diffeval.runs.records import Param
 
 Rows = Sequence[Mapping[str, Param]]
-# Rows of the table under a figure, at most.
-MOST_ROWS = 40
 
 
 def check_figures(name: str, tables: Mapping[str, Rows], index: int) -> tuple[Figure, ...]:
@@ -30,6 +29,8 @@ def check_figures(name: str, tables: Mapping[str, Rows], index: int) -> tuple[Fi
     identifier = f"{name}-{index}"
     if name == "noise-schedule" and tables.get(f"{name}.risk"):
         return implied_schedule(rows, tables[f"{name}.declared"], tables[f"{name}.risk"], identifier)
+    if name in OVERLAYS:
+        return overlaid(OVERLAYS[name], rows, identifier)
     return _DRAWN.get(name, _panels)(rows, identifier)
 
 
@@ -50,7 +51,7 @@ def _panels(rows: Rows, identifier: str) -> tuple[Figure, ...]:
         )  # fmt: skip
     sentence = f"{', '.join(name.replace('_', ' ') for name in names)} against {first}."
     drawn = embedded(traces, made)
-    return (Figure(identifier, "Curves", sentence, drawn, *_table(rows), height=panel_height(len(names))),)
+    return (Figure(identifier, "Curves", sentence, drawn, *cells(rows), height=panel_height(len(names))),)
 
 
 def _convergence(rows: Rows, identifier: str) -> tuple[Figure, ...]:
@@ -62,26 +63,12 @@ def _convergence(rows: Rows, identifier: str) -> tuple[Figure, ...]:
     sentence = (
         "How far doubling the steps moves an image (median over seeds, in units of x). Both axes are logarithmic."
     )
-    return (Figure(identifier, "Error against steps", sentence, drawn, *_table(rows), height=300),)
+    return (Figure(identifier, "Error against steps", sentence, drawn, *cells(rows), height=300),)
 
 
 def _line(x: Sequence[Param], y: Sequence[Param]) -> dict[str, Any]:
     marks = {"line": {"color": BLUE, "width": 2}, "marker": {"size": 7}}
     return {"type": "scatter", "mode": "lines+markers", "x": list(x), "y": list(y), **marks}
-
-
-def _table(rows: Rows) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:
-    names = tuple(rows[0])
-    shown = rows[:: max(1, -(-len(rows) // MOST_ROWS))]
-    return tuple(name.replace("_", " ") for name in names), tuple(
-        tuple(_text(row[name]) for name in names) for row in shown
-    )
-
-
-def _text(value: Param) -> str:
-    if value is None:
-        return "–"
-    return number(value) if isinstance(value, float) else str(value)
 
 
 def _trajectory(rows: Rows, identifier: str) -> tuple[Figure, ...]:
@@ -96,26 +83,9 @@ def _trajectory(rows: Rows, identifier: str) -> tuple[Figure, ...]:
     return tuple(replace(one, sentence=sentence) for one in figures)
 
 
-def _risk_and_floor(rows: Rows, identifier: str) -> tuple[Figure, ...]:
-    """Risk and floor on one pair of axes."""
-    level = [row["log_snr"] for row in rows]
-    traces = [
-        {**_line(level, [row["risk"] for row in rows]), "name": "risk of the network"},
-        {
-            **_line(level, [row["floor"] for row in rows]), "name": "best affine denoiser",
-            "line": {"color": ORANGE, "width": 2, "dash": "dash"}, "marker": {"size": 7, "symbol": "square"},
-        },
-    ]  # fmt: skip
-    drawn = embedded(traces, layout("log-SNR", "risk of the noise prediction", log_y=True))
-    sentence = (
-        "A network that is worth training lies below the floor, which needs no training, where images are noisy."
-    )
-    return (Figure(identifier, "Risk against the Wiener floor", sentence, drawn, *_table(rows), height=300),)
-
-
 # Checks whose curves say more when drawn otherwise.
 _DRAWN: Mapping[str, Callable[[Rows, str], tuple[Figure, ...]]] = {
     "step-convergence": _convergence,
     "trajectory": _trajectory,
-    "loss-profile": _risk_and_floor,
+    "data-range": by_name,
 }

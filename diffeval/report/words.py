@@ -1,6 +1,11 @@
 """How numbers and settings are written, on the terminal and on the page alike."""
 
-from diffeval.runs.records import Results, Score
+from collections.abc import Mapping, Sequence
+
+from diffeval.runs.records import Param, Results, Score
+
+# Rows of a table under a figure, at most.
+MOST_ROWS = 40
 
 
 def number(value: float) -> str:
@@ -101,3 +106,18 @@ def _rounded(count: int) -> int:
     """Upwards to two digits: more would claim too much."""
     unit = int(10 ** max(0, len(str(count)) - 2))
     return -(-count // unit) * unit
+
+
+def cells(rows: Sequence[Mapping[str, Param]]) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:
+    """Names of the columns and the rows of a table as text, thinned where there are many rows."""
+    names = tuple(rows[0])
+    shown = rows[:: max(1, -(-len(rows) // MOST_ROWS))]
+    return tuple(name.replace("_", " ") for name in names), tuple(
+        tuple(_cell(row[name]) for name in names) for row in shown
+    )
+
+
+def _cell(value: Param) -> str:
+    if value is None:
+        return "–"
+    return number(value) if isinstance(value, float) else str(value)

@@ -1,0 +1,119 @@
+"""Curves of a health check that mean something beside each other, on one pair of axes."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from diffeval.report.figures import BLUE, GREEN, ORANGE, PURPLE, embedded, layout
+from diffeval.report.view import Figure
+from diffeval.report.words import cells
+from diffeval.runs.records import Param
+
+Rows = Sequence[Mapping[str, Param]]
+# Each colour with a dash and a mark of its own.
+STYLES = (
+    (BLUE, "solid", "circle"),
+    (ORANGE, "dash", "square"),
+    (GREEN, "dot", "diamond"),
+    (PURPLE, "dashdot", "triangle-up"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Overlay:
+    """How a check's table is drawn.
+
+    Attributes:
+        title: of the figure.
+        sentence: what there is to see.
+        x: title of the axis; the table's first column is along it.
+        y: title of the other.
+        curves: columns that are drawn, with their names in the legend; all but the first where it is empty.
+        log_y: whether that axis is logarithmic.
+    """
+
+    title: str
+    sentence: str
+    x: str
+    y: str
+    curves: Mapping[str, str]
+    log_y: bool = True
+
+
+RISK, LEVEL = "risk of the noise prediction", "log-SNR"
+
+OVERLAYS: Mapping[str, Overlay] = {
+    "loss-profile": Overlay(
+        "Risk against the Wiener floor",
+        "A network that is worth training lies below the floor, which needs no training, where images are noisy.",
+        LEVEL, RISK, {"risk": "risk of the network", "floor": "best affine denoiser"},
+    ),
+    "guidance-branch": Overlay(
+        "Risk by the class that the network is told",
+        "The true class must lie below a wrong one, and the null class below the mean of the predictions under all.",
+        LEVEL, RISK,
+        {"true": "true class", "wrong": "a wrong class", "null": "null class", "mean_of_classes": "mean of all"},
+    ),
+    "prediction-type": Overlay(
+        "Risk by what the output is taken for",
+        "The type that the weights were trained for lies lowest, each at the timestep that suits it best.",
+        LEVEL, RISK, {},
+    ),
+    "memorization": Overlay(
+        "Risk on training images and on held-out ones",
+        "A network that treats both alike has one curve; what lies between the two is what it knows by heart.",
+        LEVEL, RISK, {"train": "training images", "held_out": "held-out images"},
+    ),
+    "ema": Overlay(
+        "Risk of averaged and of raw weights", "The average should lie on the raw weights' curve, or below.",
+        LEVEL, RISK, {"ema": "averaged weights", "raw": "raw weights"},
+    ),
+    "batch-norm": Overlay(
+        "Risk by what BatchNorm normalises with",
+        "Running statistics that suit the network cost no more than those of a batch.",
+        LEVEL, RISK, {"running": "running statistics", "batch": "statistics of a batch"},
+    ),
+    "receptive-field": Overlay(
+        "Influence of what lies beyond a radius",
+        "How much the centre of the output moves when everything further away is another image's; 1 when all is. "
+        "With more noise it must reach further.",
+        "radius in pixels", "influence", {}, log_y=False,
+    ),
+}  # fmt: skip
+
+
+def overlaid(one: Overlay, rows: Rows, identifier: str) -> tuple[Figure, ...]:
+    """The figure, with the table below it."""
+    first, *others = list(rows[0])
+    curves = one.curves or {name: name.replace("_", " ") for name in others}
+    traces = []
+    for (name, called), (colour, dash, symbol) in zip(curves.items(), STYLES, strict=False):
+        shown = [row for row in rows if row.get(name) is not None]
+        traces.append(
+            {
+                "type": "scatter", "mode": "lines+markers", "name": called,
+                "x": [row[first] for row in shown], "y": [row[name] for row in shown],
+                "line": {"color": colour, "width": 2, "dash": dash}, "marker": {"size": 7, "symbol": symbol},
+            }
+        )  # fmt: skip
+    drawn = embedded(traces, layout(one.x, one.y, log_y=one.log_y))
+    return (Figure(identifier, one.title, one.sentence, drawn, *cells(rows), height=300),)
+
+
+def by_name(rows: Rows, identifier: str) -> tuple[Figure, ...]:
+    """Risk by the map of the images, one line of dots each: the names are long."""
+    first, *levels = list(rows[0])
+    traces = [
+        {
+            "type": "scatter", "mode": "markers", "name": level.replace("log_snr", LEVEL),
+            "x": [row[level] for row in reversed(rows)], "y": [row[first] for row in reversed(rows)],
+            "marker": {"color": colour, "size": 10, "symbol": symbol},
+        }
+        for level, (colour, _, symbol) in zip(levels, STYLES, strict=False)
+    ]  # fmt: skip
+    made = layout(RISK, "", log_x=True)
+    made["margin"] = {**made["margin"], "l": 300}
+    made["yaxis"] = {**made["yaxis"], "type": "category"}
+    sentence = "The range of images with the least risk is the one that the network was trained on."
+    drawn = embedded(traces, made)
+    height = 80 + 35 * len(rows)
+    return (Figure(identifier, "Risk by the range of the images", sentence, drawn, *cells(rows), height=height),)
