@@ -3,8 +3,9 @@
 import numpy as np
 
 from diffeval.checks.hypotheses import HYPOTHESES
-from diffeval.checks.probe import Probe
+from diffeval.checks.probe import SEED, Probe, Reading
 from diffeval.checks.scan import DRAWS, Scan
+from diffeval.diffusion.noise import initial_noise
 from diffeval.metrics.metric import Array
 
 
@@ -26,6 +27,27 @@ def arm(probe: Probe, scan: Scan, level: float, time: float | None = None) -> Ar
     reading = probe.read(level, [best_time(scan, level) if time is None else time])
     found: Array = reading.risk(*HYPOTHESES[scan.type].coefficients(reading.signal, reading.noise))[0]
     return found
+
+
+def without_network(probe: Probe, reading: Reading, draws: Array) -> Array:
+    """Risk of q x + c at the best q and, for each channel, the best c, by draw of images, [1 + DRAWS].
+
+    The noise as a multiple of x and a constant needs no network. The constant matters: images have a mean grey, and
+    weights at random under trained biases know that and nothing else. It is <e, e> - <x, e>^2 / <x, x>, all about
+    their means by channel.
+
+    Args:
+        probe: of the images that were read.
+        reading: at a noise level.
+        draws: weights of the images, [1 + DRAWS, n].
+    """
+    noise = initial_noise(SEED, range(len(reading.xx)), tuple(probe.x0.shape[1:]))
+    means = [one.double().mean(dim=(2, 3)).numpy() for one in (probe.noised(reading.log_snr, noise), noise)]
+    x, e = (draws @ one for one in means)
+    xx, xe, ee = (draws @ one for one in (reading.xx, reading.xe, reading.ee))
+    xx, xe, ee = xx - (x * x).mean(axis=1), xe - (x * e).mean(axis=1), ee - (e * e).mean(axis=1)
+    risk: Array = ee - xe**2 / xx
+    return risk
 
 
 def redraws(n: int, key: int = 1) -> Array:

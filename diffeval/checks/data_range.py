@@ -19,7 +19,7 @@ import torch
 from scipy.optimize import minimize
 
 from diffeval.checkpoints.checkpoint import Checkpoint
-from diffeval.checks.arms import best_time, interval, redraws, valued
+from diffeval.checks.arms import best_time, interval, redraws, valued, without_network
 from diffeval.checks.check import Finding, Row, Subject, check
 from diffeval.checks.hypotheses import HYPOTHESES
 from diffeval.checks.probe import Reading, refined_grid, time_grid
@@ -40,7 +40,7 @@ BEYOND = 0.5
 # first step: in log|a|, and in half-widths of the range.
 ROUNDS, EVALUATIONS, FIT_TIMES, STEP = 2, 14, 5, 0.2
 DECLARED = "declared"
-# Share of the risk of the best multiple of x that a network must come below under some map.
+# Share of the risk that needs no network that one must come below under some map.
 LEARNT = 0.9
 
 
@@ -80,10 +80,12 @@ class Look:
     Attributes:
         map: of the images.
         readings: of the risk probe, one per level.
+        without_network: mean over levels of the log risk that needs none.
     """
 
     map: Map
     readings: tuple[Reading, ...]
+    without_network: float
 
     @cached_property
     def _risks(self) -> dict[str, tuple[Array, ...]]:
@@ -116,17 +118,12 @@ class Look:
         found: Array = self.log_risk.mean(axis=0)
         return found
 
-    @property
-    def without_network(self) -> float:
-        """Mean over levels of the log risk of the best multiple of x, which needs no network."""
-        risks = [one.ee.mean() - one.xe.mean() ** 2 / one.xx.mean() for one in self.readings]
-        return float(np.mean(np.log(risks)))
-
     def finer(self, subject: Subject, images: ModelImages) -> "Look":
         """With more timesteps around the best ones."""
         times = [refined_grid(one, row, FINE) for one, row in zip(self.readings, self.rows, strict=True)]
         more = look_at(subject, images, self.map, times).readings
-        return Look(self.map, tuple(one.joined(other) for one, other in zip(self.readings, more, strict=True)))
+        readings = tuple(one.joined(other) for one, other in zip(self.readings, more, strict=True))
+        return replace(self, readings=readings)
 
     def row(self) -> Row:
         """Its risk at each level, as a row of a table."""
@@ -143,6 +140,7 @@ def data_range(
     fail: float = 1.1,
     warn: float = 1.02,
     fit_fail: float = 1.5,
+    fit_warn: float = 1.2,
     tie: float = 1.02,
     images: int = 32,
 ) -> Finding:
@@ -154,7 +152,7 @@ def data_range(
     prediction type are chosen for every map anew: a wrong noise schedule or type is not taken for a wrong range.
 
     A network that is shown images in a wrong range may look untrained; this check does not stand behind that one. It
-    is inconclusive where no map does better than x alone.
+    is inconclusive where no map does better than x and a constant do.
 
     Fails where another map is better by ``fail``, with its interval by ``warn``, and by ``warn`` at every level.
 
@@ -164,6 +162,7 @@ def data_range(
         warn: ratio that is worth a warning.
         fit_fail: ratio of the fitted map that is a failure where none of the others is. Two free numbers make good for
             other faults, too: with running statistics that were off, the ratio was 1.3.
+        fit_warn: ratio of the fitted map that is worth a warning.
         tie: maps whose risks differ by less are not told apart.
         images: to spend.
 
@@ -181,7 +180,9 @@ def data_range(
     fitted = min((best, declared), key=lambda one: float(one.score[0]))
     for _ in range(ROUNDS):
         fitted = _fit(subject, shown, fitted)
-    return _judge(declared, best, others, fitted, subject.checkpoint.value_range, (fail, warn, fit_fail, tie))
+    return _judge(
+        declared, best, others, fitted, subject.checkpoint.value_range, (fail, warn, fit_fail, fit_warn, tie)
+    )
 
 
 def candidates(checkpoint: Checkpoint, x0: torch.Tensor) -> tuple[Map, ...]:
@@ -213,7 +214,10 @@ def look_at(subject: Subject, images: ModelImages, one: Map, times: Sequence[Seq
     probe, scan = subject.probe(images=replace(images, x0=one(images.x0))), subject.scan
     grid = {*time_grid(scan.schedule.log_snr, *COARSE), *(best_time(scan, level) for level in scan.levels)}
     told = times or [sorted(grid)] * len(LEVELS)
-    return Look(one, tuple(probe.read(level - one.shift, at) for level, at in zip(LEVELS, told, strict=True)))
+    readings = tuple(probe.read(level - one.shift, at) for level, at in zip(LEVELS, told, strict=True))
+    draws = redraws(len(images))
+    floor = float(np.mean([np.log(without_network(probe, reading, draws)[0]) for reading in readings]))
+    return Look(one, readings, floor)
 
 
 def _fit(subject: Subject, images: ModelImages, start: Look) -> Look:
@@ -242,17 +246,17 @@ def _judge(
     others: Sequence[Look],
     fitted: Look,
     value_range: tuple[float, float],
-    limits: tuple[float, float, float, float],
+    limits: tuple[float, float, float, float, float],
 ) -> Finding:
     """What the risks say."""
-    fail, warn, fit_fail, tie = limits
+    fail, warn, fit_fail, fit_warn, tie = limits
     low, high = (float((fitted.map.scale * end + fitted.map.offset).mean()) for end in value_range)
     ratio, fit_ratio = np.exp(declared.score - best.score), np.exp(declared.score - fitted.score)
     values = {**valued("ratio", ratio), **valued("fit_ratio", fit_ratio), "expects_low": low, "expects_high": high}
     rows = tuple(one.row() for one in (declared, *others))
     told, expected = _said(*value_range), _said(low, high)
     # A fit that is far better than any of the known maps is a range of its own.
-    strange = float(fitted.score[0]) < float(best.score[0]) - np.log(fail) and float(fit_ratio[0]) >= fit_fail
+    strange = float(fitted.score[0]) < float(best.score[0]) - np.log(fail) and float(fit_ratio[0]) >= fit_warn
     rival, found = (fitted, fit_ratio) if strange else (best, ratio)
     sure, point = interval(found)[0], float(found[0])
     everywhere = bool((declared.log_risk - rival.log_risk)[:, 0].min() > np.log(warn))
@@ -261,13 +265,14 @@ def _judge(
             "inconclusive", "the network has learnt nothing that could be read in any range", values, rows=rows
         )
     if point >= warn and sure > 1.0 and everywhere:
-        failed = point >= fail and sure > warn
+        least = fit_fail if strange else fail
+        failed = point >= least and sure > warn
         name = f"images in about {expected}" if strange else rival.map.name
         flag = f"--value-range={low:.3g},{high:.3g}" if strange else rival.map.flag
         return Finding(
             "fail" if failed else "warn",
             f"the weights expect {name}, {told} is declared: shown those as declared, the error of noise is "
-            f"{point:.2f} times as large (limit {fail if failed else warn:g}; 95% interval {sure:.2f} to "
+            f"{point:.2f} times as large (limit {least if failed else warn:g}; 95% interval {sure:.2f} to "
             f"{interval(found)[1]:.2f})",
             values,
             _remedy(flag),

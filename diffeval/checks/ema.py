@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from diffeval.checks.arms import interval, redraws, valued
+from diffeval.checks.arms import interval, redraws, valued, without_network
 from diffeval.checks.check import Finding, Row, Subject, check
 from diffeval.checks.hypotheses import HYPOTHESES
 from diffeval.checks.probe import Reading, time_grid
@@ -16,7 +16,7 @@ from diffeval.metrics.metric import Array
 LEVELS = (2.0, 0.0, -2.0)
 # Timesteps told at each: evenly spaced ones, and evenly spaced in the declared lambda.
 TIMES = (9, 12)
-# Risk over that of the best multiple of x, from which on weights have learnt nothing.
+# Risk over one that needs no network, from which on weights have learnt nothing.
 NOTHING = 0.98
 
 
@@ -64,7 +64,8 @@ def ema(subject: Subject, *, warn: float = 1.05, fail: float = 1.2) -> Finding:
     kind = min(
         (name for name, one in HYPOTHESES.items() if one.declared), key=lambda name: _score(other, name, draws)[0]
     )
-    if _score(other, kind, draws)[0] > np.log(NOTHING) + _without_network(other, draws)[0]:
+    floor = np.mean([np.log(without_network(subject.probe(), one, draws.T)[0]) for one in other])
+    if _score(other, kind, draws)[0] > np.log(NOTHING) + floor:
         return Finding("inconclusive", "the raw weights have learnt nothing that an average could keep", values)
     ratio = np.exp(_score(used, kind, draws) - _score(other, kind, draws))
     values |= valued("ratio", ratio)
@@ -121,13 +122,6 @@ def _least(reading: Reading, kind: str, draws: Array) -> Array:
 def _score(readings: list[Reading], kind: str, draws: Array) -> Array:
     """Mean over levels of the log risk, by draw."""
     found: Array = np.mean([np.log(_least(one, kind, draws)) for one in readings], axis=0)
-    return found
-
-
-def _without_network(readings: list[Reading], draws: Array) -> Array:
-    """The same of the best multiple of x, which needs no network."""
-    risks = [one.ee @ draws - (one.xe @ draws) ** 2 / (one.xx @ draws) for one in readings]
-    found: Array = np.mean(np.log(risks), axis=0)
     return found
 
 

@@ -24,7 +24,9 @@ LOW_NOISE = (8.0, 6.5, 5.0)
 # Levels at which images have most to tell beyond their covariance.
 TELLING = (-1.0, 2.0)
 # What makes a network worse than it could be, and has a check of its own: then that is the cause, not this.
-CAUSES = ("batch-norm", "receptive-field", "timestep-embedding", "data-range", "ema", "memorization")
+CAUSES = (
+    "batch-norm", "receptive-field", "timestep-embedding", "data-range", "ema", "memorization", "noise-schedule",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,7 +49,7 @@ def lint(subject: Subject) -> Finding | None:
     "noise-schedule",
     about="the timesteps that the network is told are those it was trained with, and the sampler keeps to them",
     reads=("scan", "scheduler"),
-    symptom_of=("data-range", "batch-norm"),
+    symptom_of=("data-range", "batch-norm", "memorization"),
     lint=lint,
 )
 def noise_schedule(

@@ -1,18 +1,16 @@
 """``untrained``: whether the network has learnt anything at all; everything else stands on that.
 
-Held against what needs no network: the noise as a multiple of x and a constant for each channel. The constant matters.
-Images have a mean grey; a network whose weights are random and whose biases are not knows that and nothing else, and
-with much noise it does better than any multiple of x alone.
+Held against what needs no network: the noise as a multiple of x and a constant for each channel.
 """
 
 import numpy as np
 import torch
 
+from diffeval.checks.arms import without_network
 from diffeval.checks.check import Finding, Row, Subject, check
 from diffeval.checks.hypotheses import HYPOTHESES
-from diffeval.checks.probe import SEED, Reading
+from diffeval.checks.probe import Reading
 from diffeval.checks.scan import Scan
-from diffeval.diffusion.noise import initial_noise
 from diffeval.metrics.metric import Array
 
 # Levels that are judged: with less noise or more, a network that knows nothing is hardly worse than one that does.
@@ -49,7 +47,8 @@ def untrained(subject: Subject, *, fail: float = 0.98) -> Finding:
             f"the network's output is NaN or infinite at log-SNR {where}",
             fix="look for damaged or overflowing weights; in half precision, train or load in float32",
         )
-    floors = {reading.log_snr: _without_network(subject, reading) for reading in readings}
+    probe = subject.probe()
+    floors = {reading.log_snr: without_network(probe, reading, scan.draws) for reading in readings}
     ratios = {reading.log_snr: _best(scan, reading) / floors[reading.log_snr] for reading in readings}
     least = min(ratios, key=lambda level: float(ratios[level][0]))
     ratio, low = float(ratios[least][0]), float(np.quantile(ratios[least][1:], 0.025))
@@ -88,18 +87,6 @@ def _best(scan: Scan, reading: Reading) -> Array:
     """Smallest risk over types and timesteps, by draw."""
     best: Array = np.min([scan.risk(reading, name).min(axis=0) for name in HYPOTHESES], axis=0)
     return best
-
-
-def _without_network(subject: Subject, reading: Reading) -> Array:
-    """Risk of q x + c at the best q and c, by draw: <e, e> - <x, e>^2 / <x, x>, all about their means by channel."""
-    probe, draws = subject.probe(), subject.scan.draws
-    noise = initial_noise(SEED, range(len(reading.xx)), tuple(probe.x0.shape[1:]))
-    means = [one.double().mean(dim=(2, 3)).numpy() for one in (probe.noised(reading.log_snr, noise), noise)]
-    x, e = (draws @ one for one in means)
-    xx, xe, ee = (draws @ one for one in (reading.xx, reading.xe, reading.ee))
-    xx, xe, ee = xx - (x * x).mean(axis=1), xe - (x * e).mean(axis=1), ee - (e * e).mean(axis=1)
-    risk: Array = ee - xe**2 / xx
-    return risk
 
 
 def _zero_weights(network: torch.nn.Module) -> list[str]:
