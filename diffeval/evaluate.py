@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from diffeval.data.source import OpenOptions
+from diffeval.data.source import ImageSource, OpenOptions
+from diffeval.diffusion.sampling import Generator
 from diffeval.features.extractor import Extractor
 from diffeval.harvest import Harvest, open_harvest, reap, timed
 from diffeval.job import (
@@ -29,6 +30,7 @@ from diffeval.measured import (
     open_measured,
 )
 from diffeval.metrics.metric import METRICS, FeatureSet
+from diffeval.mode_pictures import PICTURES, mode_pictures
 from diffeval.per_class import read_classes, worst_sentence
 from diffeval.plan import ImageMaker, SamplingPlan, Settings, plan_images, protocol_of
 from diffeval.precision import Target, make_target, next_count
@@ -46,6 +48,7 @@ def evaluate(
     checkpoint: Measured | str | Path,
     *,
     metrics: Sequence[str] | None = None,
+    options: Mapping[str, Mapping[str, Param]] | None = None,
     settings: Settings | None = None,
     at: Sequence[int] | None = None,
     precision: float | None = None,
@@ -67,6 +70,7 @@ def evaluate(
         checkpoint: a Checkpoint, or what ``load`` takes; or ready-made images, ``images:DIR``.
         metrics: names of scores, or of metrics; the first decides how many images are needed. By default the
             standard suite, of which what cannot be computed is left out with a warning.
+        options: of metrics, by their names, e.g. ``{"mode_coverage": {"modes": "clusters"}}``.
         settings: how to sample; by default 5,000 images as the checkpoint declares, or all ready-made ones.
         at: sample counts to log; by default the usual ones up to n.
         precision: go on from ``settings.n`` images until the first metric's 95% interval is no wider than plus or
@@ -88,7 +92,15 @@ def evaluate(
     reporter = reporter or SilentReporter()
     measured = open_measured(checkpoint, opening=opening)
     settings = settings or Settings(n=usual_n(measured))
-    wanted = Wanted(choose(metrics), at, make_target(precision, max_n, settings.n), out, keep, fresh, task)
+    wanted = Wanted(
+        choose(metrics).configured(options or {}),
+        at,
+        make_target(precision, max_n, settings.n),
+        out,
+        keep,
+        fresh,
+        task,
+    )
     n = settings.n
     enough = None if wanted.target is not None else lambda dim: wanted.counts(n, dim, available(measured))
     known = prepare(measured, settings, ref, extracting, opening, reporter, enough)
@@ -167,7 +179,8 @@ def evaluate_prepared(
             job = with_images(job, more)
             _sample(job, harvest, used, reporter)
         counts = wanted.counts(job.settings.n, used.dim, most)
-        return _score_and_save(job, harvest, real, used, counts, choices, reporter)
+        reference = known.reference if isinstance(known.reference, ImageSource) else None
+        return _score_and_save(job, harvest, real, used, counts, choices, reference, reporter)
 
 
 def sample(
@@ -224,6 +237,7 @@ def stored_images(
         extractor.classes,
         extractor.name,
         held["appearance"],
+        asked=isinstance(plan.generator, Generator),
     )
 
 
@@ -234,6 +248,7 @@ def _score_and_save(
     extractor: Extractor,
     counts: Sequence[int],
     choices: Choices,
+    reference: ImageSource | None,
     reporter: Reporter,
 ) -> Results:
     started = time.monotonic()
@@ -248,6 +263,8 @@ def _score_and_save(
     )
     if readings:
         tables["per_class"] = tuple(one.row() for one in readings)
+    if reference is not None and "modes" in tables:
+        job.run.save_arrays(PICTURES, mode_pictures(tables["modes"], scoring.terms, job.plan.generator, reference))
     worst = worst_sentence(readings)
     if "raises_fid" in tables:
         tables["raises_fid"] = _named(tables["raises_fid"], job.plan.generator)

@@ -12,6 +12,7 @@ from scipy.stats import t as student
 from diffeval.metrics.class_accuracy import hits
 from diffeval.metrics.kid import kid
 from diffeval.metrics.metric import FeatureSet, LackingError
+from diffeval.metrics.multiplicity import holm
 from diffeval.runs.records import Param
 
 # Images of a class on each side, fewer than which say nothing of it.
@@ -171,14 +172,3 @@ def _wrong(
         table = [[one.sum(), len(one) - one.sum()] for one in (ours, theirs)]
         p[row] = fisher_exact(table, alternative="less").pvalue
     return p
-
-
-def holm(p: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """p-values of any shape, corrected for their number; Holm 1979."""
-    flat = p.ravel()
-    order = np.argsort(flat)
-    factors = np.arange(len(flat), 0, -1)
-    adjusted = np.minimum(1.0, np.maximum.accumulate(flat[order] * factors))
-    found = np.empty(len(flat))
-    found[order] = adjusted
-    return found.reshape(p.shape)

@@ -1,6 +1,6 @@
 """The real images of a run, as features: the reference, and those held out from it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -43,11 +43,13 @@ def real_images(measured: Measured, reference: Real, extractor: Extractor, repor
         return _from_statistics(measured, reference, extractor)
     held_out = held_out_source(reference, reporter)
     drift = drift_sentence(reference, extractor, reporter)
+    known = _features(reference, extractor, reporter)
+    others = None if held_out is None else _features(held_out, extractor, reporter)
     return RealImages(
         spec=reference.spec,
         extractor=extractor.name,
-        reference=_features(reference, extractor, reporter),
-        held_out=None if held_out is None else _features(held_out, extractor, reporter),
+        reference=replace(known, held_out=others),
+        held_out=others,
         independent=_independent(measured, reference.spec),
         warnings=(*_origin_warnings(measured, reference), *((drift,) if drift else ())),
     )

@@ -26,7 +26,8 @@ class Scoring:
 
     Attributes:
         scores: in the order of metric and count.
-        tables: ``floor``, what held-out real images read, one row per score; ``raises_fid``, the images that do most.
+        tables: ``floor``, what held-out real images read, one row per score; ``raises_fid``, the images that do most;
+            what metrics bring of the largest count.
         terms: of the largest count, named ``SCORE.TERM``.
         warnings: of the largest count.
     """
@@ -54,6 +55,8 @@ class Choices:
     def recorded(self) -> Mapping[str, Param]:
         """As the results hold it."""
         chosen: dict[str, Param] = {"metrics": ",".join(sorted(self.suite.shown)), "keep": self.keep}
+        for metric, options in self.suite.options.items():
+            chosen |= {f"{metric}.{name}": value for name, value in options.items()}
         if self.target is not None:
             chosen |= {"precision": self.target.precision, "max_n": self.target.max_n}
         return chosen
@@ -108,7 +111,7 @@ def first_estimate(metric: str, generated: FeatureSet, real: RealImages) -> Esti
     Raises:
         DiffevalError: if none of its scores can.
     """
-    for estimate in _estimates(metric, generated, real.reference, real.independent):
+    for estimate in _estimates(metric, generated, real.reference, real.independent, {}):
         if estimate.needed is not None:
             return estimate
     raise DiffevalError(f"{metric}: cannot tell how many images a precision needs; leave --precision out")
@@ -139,14 +142,16 @@ def score_counts(
     scores: list[Score] = []
     terms: dict[str, npt.NDArray[np.generic]] = {}
     floor: list[Mapping[str, Param]] = []
+    tables: dict[str, tuple[Mapping[str, Param], ...]] = {}
     warnings: list[str] = []
     held_out = real.held_out
     for name in suite.metrics:
-        read = () if held_out is None else _estimates(name, held_out, real.reference, True)
+        options = suite.options.get(name, {})
+        read = () if held_out is None else _estimates(name, held_out, real.reference, True, options)
         nulls = _nulls(read, 0 if held_out is None else len(held_out))
         floor += [_floor_row(estimate, len(held_out)) for estimate in read if held_out is not None]
         for count in _counts_for(name, counts, generated.dim, suite):
-            found = _estimates(name, generated.first(count), real.reference, real.independent)
+            found = _estimates(name, generated.first(count), real.reference, real.independent, options)
             estimates = [one for one in found if one.name in suite.shown]
             if not suite.asked:
                 warnings += [
@@ -158,12 +163,13 @@ def score_counts(
                 told = {**params, **_advice(estimate, wanted, METRICS[name].needs(generated.dim))}
                 scores.append(_score(estimate, count, estimate.null or nulls.get(estimate.name), told))
             if count == counts[-1]:
+                tables |= {table: rows for one in estimates for table, rows in one.tables.items()}
                 terms |= {f"{one.name}.{term}": array for one in estimates for term, array in one.terms.items()}
                 warnings += [said for estimate in estimates for said in estimate.warnings]
             if reporter.stop_requested:
                 raise StoppedError("scoring: stopped; all images are there, run the same command to continue")
         reporter.advance(len(counts))
-    tables = {"floor": tuple(floor), "raises_fid": _worst(terms.get("fid.influence"), generated)}
+    tables |= {"floor": tuple(floor), "raises_fid": _worst(terms.get("fid.influence"), generated)}
     return Scoring(tuple(scores), terms, {name: rows for name, rows in tables.items() if rows}, tuple(warnings))
 
 
@@ -203,7 +209,9 @@ def _advice(estimate: Estimate, precision: float, least: int) -> Mapping[str, Pa
     }
 
 
-def _estimates(name: str, generated: FeatureSet, reference: FeatureSet, independent: bool) -> tuple[Estimate, ...]:
+def _estimates(
+    name: str, generated: FeatureSet, reference: FeatureSet, independent: bool, options: Mapping[str, Param]
+) -> tuple[Estimate, ...]:
     metric: Metric = METRICS[name]
     needed = metric.needs(generated.dim)
     if len(generated) < needed:
@@ -215,7 +223,7 @@ def _estimates(name: str, generated: FeatureSet, reference: FeatureSet, independ
             f"the reference holds moments alone, {name} needs its features (diffeval ref make --features)"
         )
     try:
-        return metric.compute(generated, reference, independent)
+        return metric.compute(generated, reference, independent, **options)
     except LackingError as error:
         return metric.failed(str(error))
     except (ValueError, ArithmeticError, np.linalg.LinAlgError) as error:

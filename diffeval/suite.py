@@ -1,11 +1,13 @@
 """Which metrics are computed, which of their scores are shown, and how sternly."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import inspect
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from diffeval.errors import DiffevalError
 from diffeval.metrics.metric import METRICS, Metric
 from diffeval.registry import did_you_mean
+from diffeval.runs.records import Param
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,12 +19,30 @@ class Suite:
         shown: names of the scores that were asked for.
         asked: whether the user named them; what cannot be computed is then an error, and else left out.
         classes: whether every class is read by itself, too.
+        options: configuration of metrics, by their names; what is not named has its default.
     """
 
     metrics: tuple[str, ...]
     shown: frozenset[str]
     asked: bool
     classes: bool = False
+    options: Mapping[str, Mapping[str, Param]] = field(default_factory=dict)
+
+    def configured(self, options: Mapping[str, Mapping[str, Param]]) -> "Suite":
+        """The same with other options.
+
+        Raises:
+            DiffevalError: for a metric that is not computed, or an option that it does not have.
+        """
+        for name, given in options.items():
+            if name not in self.metrics:
+                raise DiffevalError(f"metrics: options are given for {name!r}, which is not among {self.metrics}")
+            known = inspect.signature(METRICS[name].compute).parameters
+            taken = [key for key, one in known.items() if one.kind is inspect.Parameter.KEYWORD_ONLY]
+            for key in given:
+                if key not in taken:
+                    raise DiffevalError(f"metrics: {name} has no option {key!r};{did_you_mean(key, taken)}")
+        return replace(self, options=options)
 
     def needs(self, dim: int) -> int:
         """The images that the least demanding metric needs; where metrics were named, the first of them."""

@@ -24,6 +24,7 @@ ROWS = (
     ("training", "training_log"),
     (
         "drift",
+        "mode_pictures",
         "per_class",
         "prepared",
         "ready",

@@ -2,8 +2,9 @@
 
 import dataclasses
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import typer
 
@@ -16,7 +17,7 @@ from diffeval.cli.tables import results_table
 from diffeval.errors import DiffevalError, ExitCode
 from diffeval.report.words import advice_sentence, floor_sentence, missed_sentence
 from diffeval.runs.document import results_document, to_json
-from diffeval.runs.records import Keep, Results
+from diffeval.runs.records import Keep, Param, Results
 
 SIZE_UNITS = (("GB", 1e9), ("MB", 1e6), ("kB", 1e3))
 
@@ -26,6 +27,7 @@ def run_and_show(
     *,
     task: str,
     metrics: Sequence[str] | None,
+    metric_options: Mapping[str, Mapping[str, Param]] | None = None,
     n: int | None,
     at: Sequence[int] | None,
     precision: float | None = None,
@@ -61,7 +63,7 @@ def run_and_show(
         settings, extracting = combined(measuring.protocol, settings, extracting, reporter, available=available)
     if not settings.n:
         settings = dataclasses.replace(settings, n=usual_n(measured))
-    asked = {
+    asked: dict[str, Any] = {
         "task": task,
         "metrics": metrics,
         "settings": settings,
@@ -74,9 +76,10 @@ def run_and_show(
         "out": output.out,
     }
     if output.dry_run:
-        show_plan(describe(measured, **asked), common)  # type: ignore[arg-type]  # the same words as evaluate's
+        show_plan(describe(measured, **asked), common)  # the same words as evaluate's
         return None
-    results = evaluate(measured, keep=keep, fresh=output.fresh, reporter=reporter, **asked)  # type: ignore[arg-type]
+    asked |= {"options": metric_options, "keep": keep, "fresh": output.fresh, "reporter": reporter}
+    results = evaluate(measured, **asked)
     show(results, common)
     if all(score.value is None for score in results.scores):
         print(f"error: no score could be computed: {results.scores[0].error}", file=sys.stderr)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from diffeval.report.words import interval_text, number, settings_line
+from diffeval.report.words import interval_text, number, score_title, settings_line
 from diffeval.runs.records import Results, Score
 
 
@@ -22,12 +22,12 @@ def columns(rows: Sequence[Sequence[str]]) -> str:
 def results_table(results: Results) -> str:
     """One row per score and count, under a line that says what the numbers stand on."""
     rows: list[tuple[str, ...]] = [("score", "n", "value", "std error", "95% interval", "real images", "")]
-    places = {name: place for place, name in enumerate(dict.fromkeys(score.name for score in results.scores))}
+    places = {title: place for place, title in enumerate(dict.fromkeys(map(score_title, results.scores)))}
     # The number that estimates the distance goes before all others.
     rows += [
         _row(score)
         for score in sorted(
-            results.scores, key=lambda score: (score.name != "fid_debiased", places[score.name], score.n)
+            results.scores, key=lambda score: (score.name != "fid_debiased", places[score_title(score)], score.n)
         )
     ]
     return f"{settings_line(results)}\n\n{columns(rows)}"
@@ -35,8 +35,8 @@ def results_table(results: Results) -> str:
 
 def _row(score: Score) -> tuple[str, ...]:
     if score.value is None:
-        return (score.name, str(score.n), "-", "", "", "", f"not computed: {score.error}")
+        return (score_title(score), str(score.n), "-", "", "", "", f"not computed: {score.error}")
     null = "" if score.null is None else f"{number(score.null.value)} (n={score.null.n})"
     mark = "biased" if score.params.get("biased") else ""
     error = "" if score.std_error is None else number(score.std_error)
-    return (score.name, str(score.n), number(score.value), error, interval_text(score.ci95), null, mark)
+    return (score_title(score), str(score.n), number(score.value), error, interval_text(score.ci95), null, mark)

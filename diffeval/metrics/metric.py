@@ -34,6 +34,8 @@ class FeatureSet:
         logit_classes: names that the logits stand for; empty where they are not known.
         extractor: name of what made the features; empty where it is not known.
         appearance: float64 [n, 2 + 2 C], see ``features.appearance``; None where the pixels are not known.
+        asked: whether the labels were asked for, so that their shares are nobody's doing but the request's.
+        held_out: of a reference, images of the same population that are not in it; None where none are known.
     """
 
     features: Array
@@ -43,6 +45,8 @@ class FeatureSet:
     logit_classes: tuple[str, ...] = ()
     extractor: str = ""
     appearance: Array | None = None
+    asked: bool = False
+    held_out: "FeatureSet | None" = None
     _kept: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     def once(self, name: str, make: Callable[[], Made]) -> Made:
@@ -95,6 +99,7 @@ class Estimate:
         warnings: what a reader must know of how the number came about.
         null: what it reads where nothing is wrong, where the metric can tell by itself; it goes before what held-out
             real images read.
+        tables: rows that the value stands on, by the name of the table; of the largest n, they go into the results.
     """
 
     name: str
@@ -108,6 +113,7 @@ class Estimate:
     needed: Callable[[float], int | None] | None = None
     warnings: tuple[str, ...] = ()
     null: Null | None = None
+    tables: Mapping[str, tuple[Mapping[str, Param], ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,14 +126,14 @@ class Metric:
         from_moments: whether the reference's mean and covariance suffice.
         higher_is_better: the direction of the scores.
         place: its place in the standard suite, from 1; None where it is no part of that.
-        compute: (generated, reference, independent) -> one Estimate per score. ``independent`` says that the
-            reference is a sample of its own, unknown to whatever made the generated images; its sampling error is
-            then removed and counted too. Otherwise the reference is held fixed.
+        compute: (generated, reference, independent) -> one Estimate per score; its configuration by keyword.
+            ``independent`` says that the reference is a sample of its own, unknown to whatever made the generated
+            images; its sampling error is then removed and counted too. Otherwise the reference is held fixed.
     """
 
     scores: tuple[str, ...]
     needs: Callable[[int], int]
-    compute: Callable[[FeatureSet, FeatureSet, bool], tuple[Estimate, ...]]
+    compute: Callable[..., tuple[Estimate, ...]]
     from_moments: bool = False
     higher_is_better: bool = False
     place: int | None = None

@@ -9,9 +9,10 @@ from diffeval.report.facts import facts, protocol_table, provenance_table
 from diffeval.report.figures import fid_against_n, probe_heatmaps, training_curves
 from diffeval.report.images import captions_of, tiles
 from diffeval.report.lists import lists
+from diffeval.report.mode_view import mode_figures, mode_galleries
 from diffeval.report.sweep_view import sweep_view
 from diffeval.report.view import Card, Figure, Gallery, RunView, Table, Tile
-from diffeval.report.words import floor_sentence, interval_text, number, settings_line
+from diffeval.report.words import floor_sentence, interval_text, number, score_title, settings_line
 from diffeval.runs.directory import RunDirectory, RunState
 from diffeval.runs.logs import read_log
 from diffeval.runs.records import Results, Score
@@ -54,9 +55,12 @@ def _evaluation_view(run: RunDirectory, state: RunState, results: Results, index
         title=f"{results.provenance.checkpoint}: {results.protocol.task}{_guidance(results)}",
         settings=settings_line(results),
         status=state.status,
-        cards=tuple(_card(results, name) for name in _names(results)),
-        figures=() if figure is None else (figure,),
-        galleries=(Gallery("Samples", _grid_sentence(results, len(grid)), grid),) if grid else (),
+        cards=tuple(_card(results, title) for title in _titles(results)),
+        figures=(*(() if figure is None else (figure,)), *mode_figures(run, results, index)),
+        galleries=(
+            *mode_galleries(run, results),
+            *((Gallery("Samples", _grid_sentence(results, len(grid)), grid),) if grid else ()),
+        ),
         lists=lists(results),
         tables=(
             protocol_table(results),
@@ -92,9 +96,9 @@ def _training_view(run: RunDirectory, state: RunState, index: int) -> RunView:
     )
 
 
-def _names(results: Results) -> list[str]:
+def _titles(results: Results) -> list[str]:
     """Of the scores, in the order of the results, the first one first."""
-    return sorted(dict.fromkeys(score.name for score in results.scores), key=lambda name: name != FIRST_SCORE)
+    return sorted(dict.fromkeys(map(score_title, results.scores)), key=lambda title: title != FIRST_SCORE)
 
 
 def _grid_sentence(results: Results, count: int) -> str:
@@ -109,11 +113,11 @@ def _guidance(results: Results) -> str:
     return "" if results.protocol.w is None else f" at w={results.protocol.w:g}"
 
 
-def _card(results: Results, name: str) -> Card:
-    score = max((one for one in results.scores if one.name == name), key=lambda one: one.n)
+def _card(results: Results, title: str) -> Card:
+    score = max((one for one in results.scores if score_title(one) == title), key=lambda one: one.n)
     if score.value is None:
-        return Card(name, "–", "", f"not computed: {score.error}")
-    return Card(name, number(score.value), "biased" if score.params.get("biased") else "", _detail(score))
+        return Card(title, "–", "", f"not computed: {score.error}")
+    return Card(title, number(score.value), "biased" if score.params.get("biased") else "", _detail(score))
 
 
 def _detail(score: Score) -> str:

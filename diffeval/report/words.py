@@ -20,6 +20,12 @@ def interval_text(interval: tuple[float, float] | None) -> str:
     return "" if interval is None else f"{number(interval[0])} .. {number(interval[1])}"
 
 
+def score_title(score: Score) -> str:
+    """The name of a score, and of what it counts where there are several kinds."""
+    kind = score.params.get("modes")
+    return score.name if kind is None else f"{score.name} ({kind})"
+
+
 def settings_line(results: Results) -> str:
     """What a number must never be shown without: checkpoint, n, w, sampler, steps, extractor, reference."""
     protocol, origin = results.protocol, results.provenance

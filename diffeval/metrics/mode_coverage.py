@@ -1,0 +1,247 @@
+"""Mode coverage: which modes of the real images are missing among the generated ones, which are thin, which too many.
+
+Modes are classes by the extractor's classifier (``labels``), or clusters of real features (``clusters``). Real images
+that did not make the modes are counted in them, and generated ones beside these.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.decomposition import PCA
+
+from diffeval.metrics.leakage import leakage
+from diffeval.metrics.metric import METRICS, Array, Estimate, FeatureSet, LackingError, Metric
+from diffeval.metrics.modes import Modes, by_class, by_cluster, usual_count
+from diffeval.metrics.occupancy import Occupancy, Side, least_missing, occupancy, readings
+from diffeval.metrics.stability import unstable
+from diffeval.metrics.within_mode import Spread, repeats, spread
+from diffeval.runs.records import Null, Param
+
+KINDS = ("labels", "clusters")
+SCORES = ("mode_coverage", "missing_mass", "js_divergence")
+LEAST = 200
+QUANTILE = 1.959964
+# Bins of the map of features, along each of two components.
+BINS = 40
+# Named in a sentence, at most.
+NAMED = 5
+
+Row = Mapping[str, Param]
+
+
+def mode_coverage(
+    generated: FeatureSet, reference: FeatureSet, independent: bool, *, modes: str = "both", clusters: int = 0
+) -> tuple[Estimate, ...]:
+    """Which modes of real images are missing, thin or over-produced. Scores for ``labels`` come before ``clusters``.
+
+    mode_coverage: share of real images in modes that are generated at a fifth of their real rate or more; 0 to 1,
+    best 1. missing_mass: sum over modes of max(0, real share - generated share), less what two samples of one
+    distribution read; 0 to 1, best 0, may fall below. js_divergence: Jensen-Shannon divergence of the shares in nats,
+    less the same; 0 to log 2, best 0. Of these two, redraws of both multinomials give bias and error, so that neither
+    depends on n. Beside each stands what held-out real images read, as many as there are, up to n; without such, what
+    redraws do.
+
+    The table ``modes`` names what differs: p-values are Fisher's, corrected by Holm, and hold 2% for all modes
+    together; missing is below a fifth of the real share, thin below 0.8, over above 1.25 of it. Clusters are found
+    again with other seeds and numbers of them; what is not found so is marked unstable.
+
+    Args:
+        generated: images of the run.
+        reference: real ones; its first half, by a fixed draw, makes the clusters.
+        independent: without effect, as real images are counted with their sampling error in any case.
+        modes: ``labels``, ``clusters`` or ``both``.
+        clusters: how many; 0 for one per 50 images of the reference's half, up to 100.
+
+    Raises:
+        LackingError: where modes by labels are asked for, and the extractor has no classifier.
+        ValueError: for other words.
+
+    Source: bins as Richardson and Weiss 2018 (NDB), with multiplicity and sampling error accounted for.
+    """
+    if modes not in (*KINDS, "both"):
+        raise ValueError(f"modes is {modes!r}, must be labels, clusters or both")
+    held_out = reference.held_out
+    if held_out is not None and generated.features is held_out.features:
+        # Real images in the generated ones' place: they cannot be on both sides.
+        generated = held_out.at(slice(0, None, 2))
+        reference = replace(reference, held_out=held_out.at(slice(1, None, 2)))
+    count = clusters or usual_count(reference)
+    found: list[Estimate] = []
+    for kind in KINDS if modes == "both" else (modes,):
+        try:
+            one = by_class(generated, reference) if kind == "labels" else by_cluster(generated, reference, count)
+        except LackingError:
+            if modes == "both":
+                continue
+            raise
+        found += _estimates(one, generated, reference)
+    return _with_tables(found, generated, reference)
+
+
+def _estimates(modes: Modes, generated: FeatureSet, reference: FeatureSet) -> Iterator[Estimate]:
+    """The three scores of one kind of modes."""
+    counted = occupancy(*sides(modes, generated, reference), len(modes))
+    nulls = _nulls(modes, counted, reference, generated.asked)
+    rows = tuple(_rows(modes, counted, generated, reference))
+    named = {
+        status: ", ".join(str(row["mode"]) for row in rows if row["status"] == status)
+        for status in ("missing", "thin", "over")
+    }
+    g, p = counted.g_test()
+    least = least_missing(counted.n, counted.size, len(modes))
+    params: dict[str, Param] = {
+        "modes": modes.kind, "count": len(modes), **named, "g": g, "g_p": p, "least_missing": least,
+        "label_agreement": modes.agreement, "std_error_method": "redraws of both multinomials",
+    }  # fmt: skip
+    for name, reading in readings(counted).items():
+        first = name == SCORES[0]
+        yield Estimate(
+            name,
+            reading.value,
+            higher_is_better=first,
+            std_error=reading.std_error,
+            ci95=(reading.value - QUANTILE * reading.std_error, reading.value + QUANTILE * reading.std_error),
+            params=params,
+            terms={f"{modes.kind}_{term}": array for term, array in _terms(modes).items()} if first else {},
+            null=nulls[name],
+            warnings=tuple(_sentences(modes, rows, least)) if first else (),
+            tables={"modes": rows} if first else {},
+        )
+
+
+def _terms(modes: Modes) -> dict[str, npt.NDArray[np.generic]]:
+    """What pictures and paired comparisons are made of."""
+    return {"generated": modes.generated, "reference": modes.reference, "medoids": modes.medoids}
+
+
+def sides(modes: Modes, generated: FeatureSet, reference: FeatureSet) -> tuple[Side, Side]:
+    """Generated and real images, with their classes where these were asked for, and are the same on both sides.
+
+    Classes that were not asked for are part of what is compared: a class that is not there is missing.
+    """
+    known = reference if modes.rows is not None else reference.held_out
+    same = known is not None and known.labels is not None and generated.classes == known.classes
+    if generated.labels is None or not generated.asked or not same:
+        return Side(modes.generated), Side(modes.real)
+    return Side(modes.generated, generated.labels), Side(modes.real, _labels(modes, reference))
+
+
+def _labels(modes: Modes, reference: FeatureSet) -> npt.NDArray[np.int64] | None:
+    """Of the real images."""
+    if modes.rows is not None:
+        return None if reference.labels is None else reference.labels[modes.rows]
+    return None if reference.held_out is None else reference.held_out.labels
+
+
+def _nulls(modes: Modes, counted: Occupancy, reference: FeatureSet, asked: bool) -> dict[str, Null]:
+    """What held-out real images read in the generated ones' place; without such, what redraws of one sample do."""
+    labels, held_out = (_labels(modes, reference) if asked else None), reference.held_out
+    n = counted.n
+    if modes.held_out is not None and held_out is not None:
+        ours = Side(modes.held_out[:n], None if held_out.labels is None else held_out.labels[:n])
+        theirs = Side(modes.real, labels)
+    elif modes.rows is None:
+        ours, theirs = (
+            Side(modes.real[part], None if labels is None else labels[part])
+            for part in (slice(0, 2 * n, 2), slice(1, None, 2))
+        )
+    else:
+        usual = {"mode_coverage": 1.0}
+        return {name: Null(usual.get(name, 0.0), one.null_error, n) for name, one in readings(counted).items()}
+    read = readings(occupancy(ours, theirs, len(modes)))
+    return {name: Null(one.value, one.null_error, len(ours.modes)) for name, one in read.items()}
+
+
+def _rows(modes: Modes, counted: Occupancy, generated: FeatureSet, reference: FeatureSet) -> Iterator[Row]:
+    """One for each mode, the largest deficit first."""
+    doubtful = unstable(modes, counted, generated, reference)
+    real_side = reference if modes.rows is not None else reference.held_out
+    assert real_side is not None, "real images without rows of the reference are held-out ones"
+    rows = np.arange(len(real_side)) if modes.rows is None else modes.rows
+    deficits = counted.real_shares - counted.shares
+    for mode in np.argsort(-deficits, kind="stable").tolist():
+        low, high = counted.interval(mode)
+        wide = spread(generated.features[modes.generated == mode], real_side.features[rows[modes.real == mode]])
+        yield {
+            "modes": modes.kind, "mode": modes.names[mode], "status": counted.status(mode),
+            "unstable": bool(doubtful[mode]), "generated": int(counted.generated[mode]),
+            "real": int(counted.real[mode]), "generated_share": float(counted.shares[mode]),
+            "real_share": float(counted.real_shares[mode]), "ratio": float(counted.ratios[mode]), "low": low,
+            "high": high if np.isfinite(high) else None, "p": float(counted.p[mode]),
+            "diversity": None if wide is None else wide.ratio, "diversity_low": None if wide is None else wide.low,
+            "diversity_high": None if wide is None else wide.high, "collapsed": _collapsed(wide), "index": mode,
+        }  # fmt: skip
+
+
+def _collapsed(wide: Spread | None) -> bool | None:
+    return None if wide is None else wide.collapsed
+
+
+def _sentences(modes: Modes, rows: Sequence[Row], least: float) -> Iterator[str]:
+    """What a reader must not miss."""
+    for status, said in (("missing", "missing"), ("thin", "thin"), ("over", "over-produced")):
+        named = [row for row in rows if row["status"] == status]
+        if named:
+            yield f"{len(named)} of {len(rows)} modes ({modes.kind}) are {said}: {_listed(named)}"
+    collapsed = [row for row in rows if row["collapsed"]]
+    if collapsed:
+        told = ", ".join(f"{row['mode']} ({row['diversity']:.2f})" for row in collapsed[:NAMED])
+        yield (
+            f"{len(collapsed)} of {len(rows)} modes ({modes.kind}) are there, but too alike within (distance "
+            f"over real images'): {told}{_more(collapsed)}"
+        )
+    yield f"modes ({modes.kind}) with less than {least:.2g} of all real images could be missing unseen at this n"
+
+
+def _listed(rows: Sequence[Row]) -> str:
+    return ", ".join(
+        f"{row['mode']} ({row['ratio']:.2f} of its real share{', unstable' if row['unstable'] else ''})"
+        for row in rows[:NAMED]
+    ) + _more(rows)
+
+
+def _more(rows: Sequence[Row]) -> str:
+    return f" and {len(rows) - NAMED} more" if len(rows) > NAMED else ""
+
+
+def _with_tables(found: Sequence[Estimate], generated: FeatureSet, reference: FeatureSet) -> tuple[Estimate, ...]:
+    """The first estimate holds what concerns all of them: every row of modes, repeats, leaks, the map."""
+    if not found:
+        return ()
+    rows = tuple(row for one in found for row in one.tables.get("modes", ()))
+    same = repeats(generated.features, reference.features)
+    leaks, leaking = leakage(generated, reference)
+    tables = {"modes": rows, **({"leakage": leaks} if leaks else {})}
+    said = list(found[0].warnings)
+    repeated = same.support is not None and same.generated > 3 * same.real + 10
+    if repeated:
+        said.append(
+            f"{same.generated} pairs of {same.searched} generated images are the same or nearly (real ones: "
+            f"{same.real}): about {same.support:.0f} different ones"
+        )
+    if leaking and not repeated:  # images that are the same are one image, and no evidence each
+        said.append(leaking)
+    first = replace(
+        found[0],
+        tables=tables,
+        params={**found[0].params, "repeats": same.generated, "repeats_real": same.real, "support": same.support},
+        terms={**found[0].terms, **_map(generated.features, reference.features)},
+        warnings=tuple(said),
+    )
+    return (first, *(replace(one, tables={}) for one in found[1:]))
+
+
+def _map(generated: Array, reference: Array) -> dict[str, npt.NDArray[np.generic]]:
+    """Both sides by the reference's first two principal components, counted in bins."""
+    axes = PCA(2, random_state=0).fit(reference)
+    real, ours = axes.transform(reference), axes.transform(generated)
+    both = np.concatenate([real, ours])
+    ends = np.quantile(both, (0.002, 0.998), axis=0)
+    edges = [np.linspace(float(ends[0, axis]), float(ends[1, axis]), BINS + 1) for axis in (0, 1)]
+    counts = [np.histogram2d(one[:, 0], one[:, 1], edges)[0].astype(np.int64) for one in (real, ours)]
+    return {"map_real": counts[0], "map_generated": counts[1], "map_x": edges[0], "map_y": edges[1]}
+
+
+METRICS.register("mode_coverage")(Metric(SCORES, lambda dim: LEAST, mode_coverage, higher_is_better=True))

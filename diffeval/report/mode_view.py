@@ -1,0 +1,136 @@
+"""Modes on the page: what is missing, thin or over-produced, where that lies, and pictures of it."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from diffeval.report.figures import BLUE, GREEN, ORANGE, embedded, layout
+from diffeval.report.images import tiles
+from diffeval.report.panels import panel_height, panel_layout, suffix
+from diffeval.report.view import Figure, Gallery, Tile
+from diffeval.report.words import cells, number
+from diffeval.runs.directory import RunDirectory
+from diffeval.runs.records import Param, Results
+
+Rows = Sequence[Mapping[str, Param]]
+# Modes that are drawn, half of them from either end where there are more.
+MOST = 30
+COLOURS = {"missing": ORANGE, "thin": ORANGE, "over": GREEN, "ok": BLUE}
+SYMBOLS = {"missing": "x", "thin": "triangle-down", "over": "triangle-up", "ok": "circle"}
+# Columns of the table below a figure.
+SHOWN = ("mode", "status", "unstable", "generated", "real", "ratio", "low", "high", "p", "diversity", "collapsed")
+
+
+def mode_figures(run: RunDirectory, results: Results, index: int) -> tuple[Figure, ...]:
+    """Occupancy of each kind of modes, the map of features, and what was asked for against what was drawn."""
+    rows = results.tables.get("modes", ())
+    kinds = dict.fromkeys(str(row["modes"]) for row in rows)
+    figures = [
+        _occupancy([row for row in rows if row["modes"] == kind], kind, f"modes-{kind}-{index}") for kind in kinds
+    ]
+    drawn = _map(run, f"modes-map-{index}")
+    leaks = results.tables.get("leakage", ())
+    return (*figures, *((drawn,) if drawn else ()), *((_confusion(leaks, f"leakage-{index}"),) if leaks else ()))
+
+
+def _occupancy(rows: Rows, kind: str, identifier: str) -> Figure:
+    """Generated over real shares, the largest deficit on top."""
+    shown = list(rows if len(rows) <= MOST else [*rows[: MOST // 2], *rows[-MOST // 2 :]])
+    traces: list[dict[str, Any]] = []
+    for status in ("missing", "thin", "ok", "over"):
+        mine = [row for row in reversed(shown) if row["status"] == status]
+        if mine:
+            ratios, lows, highs = ([_value(row[name]) for row in mine] for name in ("ratio", "low", "high"))
+            traces.append(
+                {
+                    "type": "scatter", "mode": "markers", "name": status, "x": ratios,
+                    "y": [str(row["mode"]) for row in mine],
+                    "error_x": {
+                        "type": "data", "symmetric": False, "color": COLOURS[status],
+                        "array": [high - ratio for high, ratio in zip(highs, ratios, strict=True)],
+                        "arrayminus": [ratio - low for low, ratio in zip(lows, ratios, strict=True)],
+                    },
+                    "marker": {"color": COLOURS[status], "symbol": SYMBOLS[status], "size": 9},
+                }
+            )  # fmt: skip
+    made = layout("generated share over real share, 95% interval", "")
+    made["margin"] = {**made["margin"], "l": 220}
+    names = [str(row["mode"]) for row in reversed(shown)]
+    made["yaxis"] = {**made["yaxis"], "type": "category", "categoryorder": "array", "categoryarray": names}
+    made["shapes"] = [
+        {
+            "type": "line",
+            "x0": 1,
+            "x1": 1,
+            "yref": "paper",
+            "y0": 0,
+            "y1": 1,
+            "line": {"color": "#888888", "dash": "dot"},
+        }
+    ]
+    differ = sum(row["status"] != "ok" for row in rows)
+    sentence = (
+        "Features of both sides along the first two principal components of the real ones, in bins. Bright on the left "
+        "and dark on the right is missing."
+    )
+    both = (("real", real), ("generated", generated))
+    rows = tuple((name, str(int(one.sum())), str(int((one > 0).sum()))) for name, one in both)
+    columns = ("side", "images", "bins with any")
+    drawn = embedded(traces, made)
+    return Figure(identifier, "Map of features", sentence, drawn, columns, rows, height=panel_height(1) + 140)
+
+
+def _middles(edges: Any) -> list[float]:
+    found: list[float] = ((edges[1:] + edges[:-1]) / 2).round(4).tolist()
+    return found
+
+
+def _confusion(rows: Rows, identifier: str) -> Figure:
+    """Asked against drawn."""
+    asked, got = (list(dict.fromkeys(str(row[name]) for row in rows)) for name in ("asked", "got"))
+    shares = {(str(row["asked"]), str(row["got"])): _value(row["share"]) for row in rows}
+    z = [[shares.get((one, other), 0.0) for other in got] for one in asked]
+    trace = {
+        "type": "heatmap", "x": got, "y": asked, "z": z, "colorscale": "Cividis", "zmin": 0, "zmax": 1,
+        "colorbar": {"title": {"text": "share"}},
+    }  # fmt: skip
+    made = layout("taken for, by the classifier", "asked for")
+    made["xaxis"] = {**made["xaxis"], "type": "category"}
+    made["yaxis"] = {**made["yaxis"], "type": "category", "autorange": "reversed"}
+    leaks = [row for row in rows if row["leaks"]]
+    named = ", ".join(f"{row['asked']} as {row['got']} ({number(100 * _value(row['share']))}%)" for row in leaks[:5])
+    sentence = f"What leaks beyond what the classifier mixes up itself: {named or 'nothing'}."
+    off = [row for row in rows if row["asked"] != row["got"] and _value(row["n"]) > 0]
+    table = cells(sorted(off, key=lambda row: -_value(row["share"])) or list(rows[:1]))
+    return Figure(identifier, "Asked for, and drawn", sentence, embedded([trace], made), *table, height=420)
+
+
+def mode_galleries(run: RunDirectory, results: Results) -> tuple[Gallery, ...]:
+    """Of each mode that is shown: real images above, generated ones below."""
+    rows, held = results.tables.get("modes", ()), run.arrays("mode_pictures")
+    if held is None:
+        return ()
+    galleries = []
+    for kind in dict.fromkeys(str(row["modes"]) for row in rows):
+        if f"{kind}_modes" not in held:
+            continue
+        by_index = {int(str(row["index"])): row for row in rows if row["modes"] == kind}
+        for place, mode in enumerate(held[f"{kind}_modes"].tolist()):
+            galleries.append(_gallery(by_index[mode], held, kind, place))
+    return tuple(galleries)
+
+
+def _gallery(row: Mapping[str, Param], held: Mapping[str, Any], kind: str, place: int) -> Gallery:
+    name, status = str(row["mode"]), str(row["status"])
+    said = status if status != "ok" or not row["collapsed"] else "there, and too alike"
+    sentence = f"{said}: {number(_value(row['ratio']))} of its real share. Real images above, generated ones below."
+    shown: list[Tile] = []
+    for side in ("real", "generated"):
+        images, count = held[f"{kind}_{side}"][place], int(held[f"{kind}_{side}_count"][place])
+        captions = [f"{name}, {side} image {number}" for number in range(1, len(images) + 1)]
+        # Places without an image stay empty: what is missing is to be seen.
+        blank = [caption if at < count else f"{name}: no {side} image" for at, caption in enumerate(captions)]
+        shown += tiles(images, blank)
+    title = name if kind == "clusters" else f"class {name}"
+    return Gallery(title, sentence, tuple(shown), len(held[f"{kind}_real"][place]))
