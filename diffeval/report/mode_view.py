@@ -58,21 +58,45 @@ def _occupancy(rows: Rows, kind: str, identifier: str) -> Figure:
     made["margin"] = {**made["margin"], "l": 220}
     names = [str(row["mode"]) for row in reversed(shown)]
     made["yaxis"] = {**made["yaxis"], "type": "category", "categoryorder": "array", "categoryarray": names}
-    made["shapes"] = [
-        {
-            "type": "line",
-            "x0": 1,
-            "x1": 1,
-            "yref": "paper",
-            "y0": 0,
-            "y1": 1,
-            "line": {"color": "#888888", "dash": "dot"},
-        }
-    ]
+    dotted = {"color": "#888888", "dash": "dot"}
+    made["shapes"] = [{"type": "line", "x0": 1, "x1": 1, "yref": "paper", "y0": 0, "y1": 1, "line": dotted}]
     differ = sum(row["status"] != "ok" for row in rows)
     sentence = (
-        "Features of both sides along the first two principal components of the real ones, in bins. Bright on the left "
-        "and dark on the right is missing."
+        f"{differ} of {len(rows)} modes differ by more than chance and enough to matter. At 1 a mode is drawn as often "
+        f"as real images have it; the largest deficit stands on top."
+    )
+    table = cells([{name: row[name] for name in SHOWN} for row in rows])
+    return Figure(
+        identifier, f"Modes by {'class' if kind == 'labels' else 'cluster'}", sentence, embedded(traces, made), *table,
+        height=110 + 24 * len(shown),
+    )  # fmt: skip
+
+
+def _value(value: Param) -> float:
+    return float(value) if isinstance(value, float | int) else 0.0
+
+
+def _map(run: RunDirectory, identifier: str) -> Figure | None:
+    """Features of both sides along the reference's first two components."""
+    held = run.arrays("terms") or {}
+    names = ("map_real", "map_generated", "map_x", "map_y")
+    if not all(f"mode_coverage.{name}" in held for name in names):
+        return None
+    real, generated, x, y = (held[f"mode_coverage.{name}"] for name in names)
+    made = panel_layout(("real images", "generated images"), columns=2)
+    shares = [np.log10(np.maximum(one / max(one.sum(), 1), 1e-5)) for one in (real, generated)]
+    top = float(max(one.max() for one in shares))
+    traces = [
+        {
+            "type": "heatmap", "x": _middles(x), "y": _middles(y), "z": one.T.tolist(), "colorscale": "Cividis",
+            "zmin": -5, "zmax": top, "xaxis": f"x{suffix(place)}", "yaxis": f"y{suffix(place)}",
+            "showscale": place == 1, "colorbar": {"title": {"text": "log10 share"}},
+        }
+        for place, one in enumerate(shares)
+    ]  # fmt: skip
+    sentence = (
+        "Features of both sides along the first two principal components of the real ones, in bins. Bright on the "
+        "left and dark on the right is missing."
     )
     both = (("real", real), ("generated", generated))
     rows = tuple((name, str(int(one.sum())), str(int((one > 0).sum()))) for name, one in both)
