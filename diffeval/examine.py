@@ -108,7 +108,7 @@ def check(
         known = {one.name: one.status for one in results.checks}
         subject = Subject(
             measured, _generator(plan), settings.n, source, reporter, log=log, memory=job.run, known=known,
-            sampled_by=sampled_by,
+            sampled_by=sampled_by, offline=opening is not None and opening.offline,
         )  # fmt: skip
         # A log is no part of the protocol: what was found in another one does not count.
         held = {one.name for one in results.checks if training_log is None or "log" not in CHECKS[one.name].reads}

@@ -59,6 +59,7 @@ class Subject:
         memory: keeps what is expensive; None keeps it in this object alone.
         sampled_by: the scheduler that images are sampled with elsewhere; by default the one beside the weights.
         known: how checks ended that were looked at before.
+        offline: whether weights of an extractor may not be fetched.
     """
 
     def __init__(
@@ -73,11 +74,12 @@ class Subject:
         memory: Memory | None = None,
         known: Mapping[str, CheckStatus] | None = None,
         sampled_by: SamplingScheduler | None = None,
+        offline: bool = True,
     ) -> None:
         self.checkpoint, self.generator, self.n, self.source = checkpoint, generator, n, source
         self.reporter = reporter or SilentReporter()
         self.log, self._memory, self.known = log, memory, known or {}
-        self._sampled_by = sampled_by
+        self._sampled_by, self.offline = sampled_by, offline
         self._found: dict[str, Finding] = {}
 
     def with_n(self, n: int) -> "Subject":
