@@ -102,7 +102,7 @@ def listing() -> tuple[Listed, ...]:
     """Every score that can be computed, the standard suite first."""
     order = (*standard(), *(name for name in METRICS if not METRICS[name].place))
     return tuple(
-        Listed(score, name, bool(METRICS[name].place), METRICS[name].higher_is_better, _about(METRICS[name]))
+        Listed(score, name, bool(METRICS[name].place), METRICS[name].direction(score), _about(METRICS[name]))
         for name in order
         for score in METRICS[name].scores
     )

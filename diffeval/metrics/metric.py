@@ -125,6 +125,7 @@ class Metric:
         needs: the least n at feature dimension d.
         from_moments: whether the reference's mean and covariance suffice.
         higher_is_better: the direction of the scores.
+        opposed: scores among them that go the other way.
         place: its place in the standard suite, from 1; None where it is no part of that.
         compute: (generated, reference, independent) -> one Estimate per score; its configuration by keyword.
             ``independent`` says that the reference is a sample of its own, unknown to whatever made the generated
@@ -137,10 +138,15 @@ class Metric:
     from_moments: bool = False
     higher_is_better: bool = False
     place: int | None = None
+    opposed: tuple[str, ...] = ()
+
+    def direction(self, score: str) -> bool:
+        """Whether a higher value of a score is better."""
+        return self.higher_is_better is not (score in self.opposed)
 
     def failed(self, reason: str) -> tuple[Estimate, ...]:
         """What stands in the place of the scores where they could not be computed."""
-        return tuple(Estimate(name, None, self.higher_is_better, params={"error": reason}) for name in self.scores)
+        return tuple(Estimate(name, None, self.direction(name), params={"error": reason}) for name in self.scores)
 
 
 METRICS: Registry[Metric] = Registry("metric", "diffeval.metrics")

@@ -52,7 +52,7 @@ def mode_coverage(
         reference: real ones; its first half, by a fixed draw, makes the clusters.
         independent: without effect, as real images are counted with their sampling error in any case.
         modes: ``labels``, ``clusters`` or ``both``.
-        clusters: how many; 0 for one per 50 images of the reference's half, up to 100.
+        clusters: how many; 0 for one per 50 images of the reference, up to 100.
 
     Raises:
         LackingError: where modes by labels are asked for, and the extractor has no classifier.
@@ -103,7 +103,7 @@ def _estimates(modes: Modes, generated: FeatureSet, reference: FeatureSet) -> It
             higher_is_better=first,
             std_error=reading.std_error,
             ci95=(reading.value - QUANTILE * reading.std_error, reading.value + QUANTILE * reading.std_error),
-            params=params,
+            params={**params, "plain": reading.plain},
             terms={f"{modes.kind}_{term}": array for term, array in _terms(modes).items()} if first else {},
             null=nulls[name],
             warnings=tuple(_sentences(modes, rows, least)) if first else (),
@@ -244,4 +244,6 @@ def _map(generated: Array, reference: Array) -> dict[str, npt.NDArray[np.generic
     return {"map_real": counts[0], "map_generated": counts[1], "map_x": edges[0], "map_y": edges[1]}
 
 
-METRICS.register("mode_coverage")(Metric(SCORES, lambda dim: LEAST, mode_coverage, higher_is_better=True))
+METRICS.register("mode_coverage")(
+    Metric(SCORES, lambda dim: LEAST, mode_coverage, higher_is_better=True, opposed=SCORES[1:])
+)

@@ -12,7 +12,7 @@ from sklearn.metrics import adjusted_mutual_info_score
 
 from diffeval.metrics.metric import Array, FeatureSet, LackingError
 
-# Principal components that clusters are found in, and real images per cluster that they are found by.
+# Principal components that clusters are found in, and real images for each of them.
 COMPONENTS, PER_CLUSTER = 64, 50
 MOST_CLUSTERS = 100
 # Restarts of k-means; images from which on it goes by batches.
@@ -123,8 +123,8 @@ class Clustering:
 
 
 def usual_count(reference: FeatureSet) -> int:
-    """K: one for every 50 images that clusters are found by, 2 to 100."""
-    return int(np.clip(len(reference) // 2 // PER_CLUSTER, 2, MOST_CLUSTERS))
+    """K: one for every 50 images of the reference, 2 to 100; a half finds them, and the other is counted in them."""
+    return int(np.clip(len(reference) // PER_CLUSTER, 2, MOST_CLUSTERS))
 
 
 def clusters_of(reference: FeatureSet, count: int, seed: int) -> Clustering:

@@ -31,7 +31,7 @@ LEVEL = 0.02
 # them a difference is real, and too small to matter.
 MISSING, THIN, OVER = 0.2, 0.8, 1.25
 # Standardised difference from which on a mode surely differs, as far as the bias of what is read goes.
-DIFFERS = 2.5
+DIFFERS = 3.0
 # Redraws for what is read where nothing is wrong, and for errors.
 DRAWS = 400
 # Keys the redraws.
@@ -118,11 +118,19 @@ class Occupancy:
     def status(self, mode: int) -> Status:
         """What is said of a mode."""
         ratio = float(self.ratios[mode])
-        if self.p[mode] >= LEVEL or THIN <= ratio <= OVER:
+        if self.p[mode] >= LEVEL:
             return "ok"
-        if ratio > OVER:
-            return "over"
-        return "missing" if ratio < MISSING else "thin"
+        if ratio < MISSING:
+            return "missing"
+        # What is missing makes room for all others.
+        ratio /= self._room
+        return "thin" if ratio < THIN else "over" if ratio > OVER else "ok"
+
+    @property
+    def _room(self) -> float:
+        """By how much the shares of modes that are not missing are larger for the lack of those that are."""
+        missing = (self.p < LEVEL) & (self.ratios < MISSING)
+        return float(self.shares[~missing].sum() / max(self.real_shares[~missing].sum(), 1e-300))
 
     def interval(self, mode: int) -> tuple[float, float]:
         """95% interval of the ratio: Wilson's of the generated share, over the real one, whose error is added."""
@@ -201,12 +209,14 @@ class Reading:
     """A statistic of both sides.
 
     Attributes:
-        value: less what is read where nothing is wrong.
-        std_error: over redraws of both sides.
+        value: less what redraws read too much.
+        plain: as it is.
+        std_error: over redraws of both sides; no less than one image of either makes.
         null_error: the same where nothing is wrong.
     """
 
     value: float
+    plain: float
     std_error: float
     null_error: float
 
@@ -250,7 +260,9 @@ def readings(one: Occupancy) -> dict[str, Reading]:
         # Coverage has a ceiling, 1, and reads that where nothing is wrong; there is nothing to take off.
         bias = 0.0 if name == "mode_coverage" else float(reads.mean() - statistic(truth[1], truth[0]))
         at_null = statistic(null[1], null[0])
-        found[name] = Reading(value - bias, float(reads.std(ddof=1)), float(at_null.std(ddof=1)))
+        least = 1.0 / (one.n + one.size)
+        errors = [max(float(each.std(ddof=1)), least) for each in (reads, at_null)]
+        found[name] = Reading(value - bias, value, *errors)
     return found
 
 

@@ -62,8 +62,8 @@ def _occupancy(rows: Rows, kind: str, identifier: str) -> Figure:
     made["shapes"] = [{"type": "line", "x0": 1, "x1": 1, "yref": "paper", "y0": 0, "y1": 1, "line": dotted}]
     differ = sum(row["status"] != "ok" for row in rows)
     sentence = (
-        f"{differ} of {len(rows)} modes differ by more than chance and enough to matter. At 1 a mode is drawn as often "
-        f"as real images have it; the largest deficit stands on top."
+        f"{differ} of {len(rows)} modes differ by more than chance and enough to matter. At 1 a mode is drawn as "
+        f"often as real images have it; the largest deficit stands on top."
     )
     table = cells([{name: row[name] for name in SHOWN} for row in rows])
     return Figure(

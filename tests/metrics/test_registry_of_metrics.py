@@ -30,12 +30,14 @@ WITHOUT_INTERVAL = {"fid"}
 # out together, which plain fid does not feel in its value.
 HALVES = {name: {"std_error"} for name in ("precision", "recall", "density", "coverage")}
 GROUPS = {"fid": {"std_error"}, "fid_debiased": {"value", "std_error"}}
+# Modes: which half of the reference makes the clusters.
+MODES = {name: {"value", "std_error"} for name in METRICS["mode_coverage"].scores}
 BY_PLACE: dict[str, set[str]] = {**HALVES, **GROUPS}
-BY_REFERENCE_PLACE: dict[str, set[str]] = {**{name: {"value", "std_error"} for name in HALVES}, **GROUPS}
+BY_REFERENCE_PLACE: dict[str, set[str]] = {**{name: {"value", "std_error"} for name in HALVES}, **GROUPS, **MODES}
 # Of distances and their sums in float32.
 ROUNDING = {"vendi": 1e-6, "within_class": 1e-6}
 # Block sizes that bound memory; BLOCK of pairs.py is the images that an estimator takes together.
-MEMORY_BLOCKS = ("kernel", "vendi", "neighbours", "within_class")
+MEMORY_BLOCKS = ("kernel", "vendi", "neighbours", "within_class", "within_mode")
 OTHER_BLOCKS = ("pairs",)
 
 
@@ -83,11 +85,13 @@ everyone = pytest.mark.parametrize("name", METRICS.names())
 @everyone
 def test_every_score_has_all_that_is_promised(name: str) -> None:
     found = METRICS[name].compute(*_pair(), True)
-    assert tuple(one.name for one in found) == METRICS[name].scores
+    # Once each, or once for each kind of what they count.
+    kinds = len(found) // len(METRICS[name].scores)
+    assert tuple(one.name for one in found) == kinds * METRICS[name].scores
     for one in found:
         assert one.value is not None, one.params
         assert np.isfinite(one.value)
-        assert one.higher_is_better is METRICS[name].higher_is_better
+        assert one.higher_is_better is METRICS[name].direction(one.name)
         assert one.std_error is not None
         assert one.std_error > 0
         assert one.params["std_error_method"]
@@ -128,12 +132,13 @@ def test_draws_from_no_global_random_state(name: str) -> None:
     first = METRICS[name].compute(*pair, True)
     after = random.getstate(), np.random.get_state()[1].tolist(), torch.random.get_rng_state().tolist()  # type: ignore[index, union-attr]  # noqa: NPY002
     assert before == after
-    second = _estimates(name, *_pair())
-    for one in first:
-        assert (one.value, one.std_error, one.ci95) == (
-            second[one.name].value,
-            second[one.name].std_error,
-            second[one.name].ci95,
+    second = METRICS[name].compute(*_pair(), True)
+    for one, other in zip(first, second, strict=True):
+        assert (one.name, one.value, one.std_error, one.ci95) == (
+            other.name,
+            other.value,
+            other.std_error,
+            other.ci95,
         )
 
 

@@ -1,0 +1,172 @@
+"""Counts by mode: what is tested, named and read off, against closed forms and SciPy."""
+
+import numpy as np
+import pytest
+from scipy.spatial.distance import cityblock, jensenshannon
+from scipy.stats import chi2_contingency, fisher_exact
+
+from diffeval.metrics.occupancy import (
+    LEVEL,
+    Occupancy,
+    Side,
+    js_divergence,
+    least_missing,
+    missing_mass,
+    occupancy,
+    readings,
+)
+
+
+def sampled(shares: list[float], n: int, key: int) -> Side:
+    random = np.random.Generator(np.random.Philox(key))
+    return Side(random.choice(len(shares), n, p=shares))
+
+
+def exactly(counts: list[int]) -> Side:
+    return Side(np.repeat(np.arange(len(counts)), counts))
+
+
+EVEN = [0.1] * 10
+
+
+def test_divergences_are_scipys() -> None:
+    p, q = np.array([0.5, 0.3, 0.2, 0.0]), np.array([0.1, 0.3, 0.2, 0.4])
+    assert missing_mass(p, q) == pytest.approx(cityblock(p, q) / 2)
+    assert js_divergence(p, q) == pytest.approx(jensenshannon(p, q) ** 2)
+    assert js_divergence(np.array([1.0, 0.0]), np.array([0.0, 1.0])) == pytest.approx(np.log(2))
+
+
+def test_each_mode_has_fishers_p_corrected_for_all() -> None:
+    found = occupancy(exactly([0, 60, 40]), exactly([10, 50, 40]), 3)
+    plain = [fisher_exact([[a, 100 - a], [b, 100 - b]]).pvalue for a, b in zip([0, 60, 40], [10, 50, 40], strict=True)]
+    order = np.argsort(plain)
+    assert found.p[order[0]] == pytest.approx(3 * plain[order[0]])
+    assert found.p[order[1]] == pytest.approx(max(3 * plain[order[0]], 2 * plain[order[1]]))
+
+
+def test_the_g_test_is_scipys() -> None:
+    counts = [[30, 50, 20], [45, 35, 20]]
+    found = occupancy(exactly(counts[0]), exactly(counts[1]), 3)
+    expected = chi2_contingency(counts, lambda_="log-likelihood", correction=False)
+    assert found.g_test() == (pytest.approx(expected.statistic), pytest.approx(expected.pvalue))
+
+
+@pytest.mark.parametrize(
+    ("generated", "status"), [(0, "missing"), (15, "missing"), (40, "thin"), (100, "ok"), (160, "over")]
+)
+def test_what_differs_is_named_by_its_ratio(generated: int, status: str) -> None:
+    rest = (1000 - generated) // 9
+    counts = [generated, *[rest] * 8, 1000 - generated - 8 * rest]
+    found = occupancy(exactly(counts), exactly([100] * 10), 10)
+    assert found.status(0) == status
+    assert {found.status(mode) for mode in range(1, 10)} == {"ok"}
+    low, high = found.interval(0)
+    assert low <= generated / 100 <= high
+
+
+def test_a_difference_that_is_certain_and_small_is_none() -> None:
+    found = occupancy(exactly([45_000, 55_000]), exactly([50_000, 50_000]), 2)
+    assert found.p[0] < 1e-9
+    assert found.status(0) == "ok"
+
+
+def test_of_faultless_samples_few_have_a_mode_named() -> None:
+    """Holm holds 2% for all modes together, and Fisher's test less; 17 or more of 400 has p < 0.002 at 2%."""
+    named = 0
+    for key in range(400):
+        found = occupancy(sampled(EVEN, 500, 2 * key), sampled(EVEN, 400, 2 * key + 1), 10)
+        named += any(found.status(mode) != "ok" for mode in range(10))
+    assert named <= 16
+    assert LEVEL == 0.02
+
+
+def _debiased(shares: list[float], repeats: int = 60) -> dict[str, tuple[float, float, float]]:
+    """Mean of the value, of its error, and its true scatter."""
+    found = [
+        readings(occupancy(sampled(shares, 600, 3 * key), sampled(EVEN, 600, 3 * key + 1), 10))
+        for key in range(repeats)
+    ]
+    return {
+        name: (
+            float(np.mean([one[name].value for one in found])),
+            float(np.mean([one[name].std_error for one in found])),
+            float(np.std([one[name].value for one in found])),
+        )
+        for name in found[0]
+    }
+
+
+def test_where_nothing_is_wrong_nothing_is_missing() -> None:
+    found = _debiased(EVEN)
+    for name in ("missing_mass", "js_divergence"):
+        value, error, scatter = found[name]
+        assert abs(value) < 3 * scatter / np.sqrt(60)
+        assert 0.6 < error / scatter < 1.7
+    assert found["mode_coverage"][0] == 1.0
+
+
+def test_the_mass_of_a_dropped_class_is_read_without_bias() -> None:
+    """Plainly it would read 0.13, and less what faultless samples read it would be 0.06."""
+    shares = [0.0, *[1 / 9] * 9]
+    found = _debiased(shares)
+    value, error, scatter = found["missing_mass"]
+    assert value == pytest.approx(0.1, abs=3 * scatter / np.sqrt(60) + 0.002)
+    assert 0.6 < error / scatter < 1.7
+    assert found["mode_coverage"][0] == pytest.approx(0.9, abs=0.01)
+    truth = float(js_divergence(np.array(EVEN), np.array(shares)))
+    assert found["js_divergence"][0] == pytest.approx(truth, rel=0.1)
+
+
+def test_classes_that_were_asked_for_in_other_shares_are_no_fault() -> None:
+    """Real: nine of ten images of class 0. Asked for: half and half. Each class has two modes, half and half."""
+    random = np.random.Generator(np.random.Philox(0))
+    labels = {"generated": np.arange(2000) % 2, "real": (random.random(2000) > 0.9).astype(np.int64)}
+    sides = {name: Side(2 * one + random.integers(0, 2, 2000), one) for name, one in labels.items()}
+    found = occupancy(sides["generated"], sides["real"], 4)
+    assert {found.status(mode) for mode in range(4)} == {"ok"}
+    assert found.real_shares == pytest.approx([0.25] * 4, abs=0.05)
+    # Kish's effective size: (sum w)^2 / sum w^2 with weights 0.5 / 0.9 and 0.5 / 0.1.
+    had = np.bincount(labels["real"]) / 2000
+    weights = (0.5 / had)[labels["real"]]
+    assert found.size == pytest.approx(weights.sum() ** 2 / (weights**2).sum())
+    without = occupancy(*(Side(one.modes) for one in sides.values()), 4)
+    assert [without.status(mode) for mode in range(4)] == ["thin", "thin", "over", "over"]
+    unlike = Side(np.where(sides["generated"].modes == 3, 2, sides["generated"].modes), labels["generated"])
+    again = occupancy(unlike, sides["real"], 4)
+    assert (again.status(2), again.status(3)) == ("over", "missing")
+
+
+def test_asking_for_every_class_alike_lowers_the_error() -> None:
+    """Modes that are classes: nothing is left to chance, and no missing mass either."""
+    even = np.arange(1000) % 10
+    asked = readings(occupancy(Side(even, even), Side(even, even), 10))["missing_mass"]
+    drawn = readings(occupancy(Side(even), Side(even), 10))["missing_mass"]
+    assert asked.value == pytest.approx(0.0, abs=1e-12)
+    assert asked.std_error < drawn.std_error / 5
+
+
+def test_the_least_missing_mode_is_seen_as_often_as_promised() -> None:
+    n, m, count = 1000, 600, 10
+    share = least_missing(n, m, count)
+    seen = 0
+    random = np.random.Generator(np.random.Philox(0))
+    rest = (1 - share) / (count - 1)
+    for _ in range(300):
+        real = random.multinomial(m, [share, *[rest] * (count - 1)])
+        ours = random.multinomial(n, [0.0, *[1 / (count - 1)] * (count - 1)])
+        seen += occupancy(exactly(ours.tolist()), exactly(real.tolist()), count).status(0) == "missing"
+    assert 0.72 < seen / 300 < 0.92
+    assert least_missing(10_000, 10_000, 10) < least_missing(1000, 1000, 10)
+
+
+def test_what_is_missing_makes_room_and_the_others_are_not_over() -> None:
+    """Three of ten are dropped: the others have 1.43 times their share, as they must."""
+    found = occupancy(exactly([0] * 3 + [1000] * 7), exactly([1000] * 10), 10)
+    assert found.ratios[5] == pytest.approx(10 / 7)
+    assert [found.status(mode) for mode in range(10)] == ["missing"] * 3 + ["ok"] * 7
+
+
+def test_a_mode_that_nobody_has_is_none() -> None:
+    found = Occupancy((np.array([[5, 5, 0]]), np.array([[5, 5, 0]])), np.ones(3))
+    assert found.ratios.tolist() == [1.0, 1.0, 1.0]
+    assert found.status(2) == "ok"
