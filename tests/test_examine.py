@@ -9,10 +9,12 @@ from PIL import Image
 
 import diffeval
 from diffeval.checks.check import CHECKS, Check, Finding, Pictures, Subject
+from diffeval.data.source import open_source
 from diffeval.errors import DiffevalError, StoppedError
 from diffeval.examine import check, chosen, describe
 from diffeval.plan import Settings
 from diffeval.progress import SilentReporter
+from diffeval.report.page import report
 from diffeval.runs.directory import RunDirectory
 
 FAST = Settings(n=4, steps=2, device="cpu")
@@ -140,13 +142,49 @@ def test_a_stop_at_the_last_check_is_none(looked: list[str], tiny_checkpoint: Pa
     assert looked == ["b-plain"]
 
 
-def test_ready_made_images_are_refused(tmp_path: Path) -> None:
-    np.savez(tmp_path / "x.npz", arr_0=np.zeros((60, 8, 8, 1), dtype=np.uint8))
+@pytest.fixture
+def copies(tmp_path: Path) -> str:
+    """Half of what somebody has sampled are training images."""
+    pixels = np.concatenate([open_source("digits").images[:60], open_source("digits@heldout").images[:60]])
+    np.savez(tmp_path / "x.npz", arr_0=pixels.transpose(0, 2, 3, 1))
+    return f"images:{tmp_path / 'x.npz'}"
+
+
+def test_of_ready_made_images_memorization_can_be_told(copies: str, tmp_path: Path) -> None:
+    results = check(copies, ref="digits", out=tmp_path / "run")
+    found = {one.name: one for one in results.checks}
+    assert found["memorization"].status == "fail"
+    assert found["memorization"].summary.startswith(
+        "training images come back, as copies and AuthPct say: 50.0% of 120"
+    )
+    assert "no denoising gap (ready-made images have no network)" in found["memorization"].summary
+    assert {one.status for one in results.checks if one.name != "memorization"} == {"not-applicable"}
+    assert found["untrained"].summary == "needs a network, and these are ready-made images"
+    assert results.provenance.n == 64
+    assert len(results.tables["memorization.pairs"]) == 16
+    arrays = RunDirectory(tmp_path / "run").arrays("pictures_memorization")
+    assert arrays is not None
+    assert arrays["images"].shape == (16, 2, 1, 8, 8)
+    page = report([tmp_path / "run"], tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "nearest training image" in page
+
+
+def test_ready_made_images_need_what_they_are_held_against(copies: str, tmp_path: Path) -> None:
     for call in (check, describe):
-        with pytest.raises(
-            DiffevalError, match=r"is ready-made images, without a network to check; give a checkpoint"
-        ):
-            call(f"images:{tmp_path / 'x.npz'}", settings=FAST)
+        with pytest.raises(DiffevalError, match="held against training images alone; give --ref, or a checkpoint"):
+            call(copies)
+    whole = check(copies, only=["memorization"], ref="digits@all", out=tmp_path / "whole").checks[0]
+    assert whole.status == "not-applicable"
+    assert "digits@all has none" in whole.summary
+    for flag, given in (
+        ("--training-log", {"training_log": tmp_path}),
+        ("--sampling-scheduler", {"sampling_scheduler": tmp_path}),
+    ):
+        with pytest.raises(DiffevalError, match=f"is ready-made images, without a network; leave {flag} out"):
+            check(copies, ref="digits", **given)  # type: ignore[arg-type]
+    with pytest.raises(DiffevalError, match="holds ready-made images; leave --w out"):
+        check(copies, ref="digits", settings=Settings(n=8, w=2.0))
+    assert describe(copies, only=["memorization"], ref="digits")[3].startswith("check       memorization: ")
 
 
 def test_moments_are_refused_as_real_images(tiny_checkpoint: Path, tmp_path: Path) -> None:

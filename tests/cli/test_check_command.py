@@ -156,7 +156,7 @@ def test_a_dry_run_writes_nothing(tiny_checkpoint: Path, tmp_path: Path) -> None
         (("digits", "--only", ","), "none is named; leave --only out"),
         (("digits", "--n", "1"), "--n is 1, needs at least 2"),
         (("nothing",), "nothing does not exist"),
-        (("images:x.npz",), "is ready-made images, without a network to check; give a checkpoint"),
+        (("images:x.npz",), "is ready-made images, without a network: they can be held against training images"),
         (("digits", "--ref", "stats:moments.npz"), "holds moments; checks need images"),
         (("digits", "--sampling-scheduler", "nowhere"), "nowhere is no scheduler_config.json, nor a folder with one"),
         (("digits", "--sampler", "dimm"), "did you mean 'ddim'?"),
