@@ -4,15 +4,18 @@ import dataclasses
 import time
 from collections.abc import Mapping, Sequence
 from functools import partial
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from diffeval.checkpoints.checkpoint import Checkpoint
 from diffeval.checkpoints.scheduler_config import SamplingScheduler, read_sampling_scheduler
 from diffeval.checks.check import CHECKS, Finding, Row, Subject, look, ordered
 from diffeval.checks.cost import PROBE, counting, forecast
+from diffeval.checks.without_network import look_at_images
 from diffeval.data.source import ImageSource, OpenOptions
 from diffeval.diffusion.batching import device_name
 from diffeval.diffusion.sampling import Generator
@@ -20,8 +23,10 @@ from diffeval.errors import DiffevalError, StoppedError
 from diffeval.harvest import timed
 from diffeval.job import Job, holding, open_job, provenance_of, warnings_of
 from diffeval.measured import Measured, open_measured, open_reference
-from diffeval.plan import SamplingPlan, Settings, plan_sampling, protocol_of
+from diffeval.plan import SamplingPlan, Settings, plan_images, protocol_of
+from diffeval.prepared import available
 from diffeval.progress import Reporter, SilentReporter
+from diffeval.ready import Shown
 from diffeval.runs.directory import RunDirectory, default_name
 from diffeval.runs.records import CheckResult, Param, Protocol, Results
 from diffeval.training_log import OURS, read_training_log
@@ -77,7 +82,8 @@ def check(
     The run directory holds those of earlier calls, too, and what is there is not computed again.
 
     Args:
-        checkpoint: a Checkpoint, or what ``load`` takes.
+        checkpoint: a Checkpoint, or what ``load`` takes; or ready-made images, ``images:DIR``, of which only
+            ``memorization`` can be told.
         only: names of checks; by default all.
         settings: how the checkpoint is sampled; n is the number of seeds, and of real images, to spend.
         ref: real images; by default the data that the checkpoint was trained on, if it can be opened.
@@ -96,20 +102,25 @@ def check(
     names = chosen(only)
     reporter = reporter or SilentReporter()
     settings = _enough(settings or Settings(n=USUAL_N))
-    measured = _checkpoint(checkpoint, opening)
-    plan = plan_sampling(measured, settings)
+    measured = open_measured(checkpoint, opening=opening)
+    settings = _affordable(measured, settings)
+    _refuse(measured, ref, training_log, sampling_scheduler)
+    plan = plan_images(measured, settings)
     source = _images(measured, ref, opening, reporter)
-    log = _log(measured, training_log)
     sampled_by = None if sampling_scheduler is None else read_sampling_scheduler(sampling_scheduler)
     protocol = _protocol(plan, source, sampled_by)
+    offline = opening is not None and opening.offline
+    log = _log(measured, training_log)
     job = open_job(measured, settings, plan, protocol, out, fresh, reporter)
-    with holding(job.run), counting(measured.network) as cost:
+    with holding(job.run), counting(_network(measured)) as cost:
         results = _held(job) or _none_yet(job)
         known = {one.name: one.status for one in results.checks}
-        subject = Subject(
-            measured, _generator(plan), settings.n, source, reporter, log=log, memory=job.run, known=known,
-            sampled_by=sampled_by, offline=opening is not None and opening.offline,
-        )  # fmt: skip
+        subject = None
+        if isinstance(measured, Checkpoint):
+            subject = Subject(
+                measured, _generator(plan), settings.n, source, reporter, log=log, memory=job.run, known=known,
+                sampled_by=sampled_by, offline=offline,
+            )  # fmt: skip
         # A log is no part of the protocol: what was found in another one does not count.
         held = {one.name for one in results.checks if training_log is None or "log" not in CHECKS[one.name].reads}
         left = [name for name in names if name not in held]
@@ -118,11 +129,16 @@ def check(
                 f"{job.run.path} holds these checks; they are shown, nothing was computed (--fresh recomputes)"
             )
         job.run.update(status="running", n=settings.n)
-        if source is not None and any("scan" in CHECKS[name].reads for name in left):
-            cost.spend(PROBE, lambda: subject.scan)
+        if subject is not None and source is not None and any("scan" in CHECKS[name].reads for name in left):
+            cost.spend(PROBE, partial(attrgetter("scan"), subject))
         for name in left:
             started = time.monotonic()
-            result, finding = cost.spend(name, partial(look, name, subject))
+            looking = (
+                partial(look, name, subject)
+                if subject is not None
+                else partial(look_at_images, name, _shown(plan), settings.n, source, reporter, offline=offline)
+            )
+            result, finding = cost.spend(name, looking)
             timed(job.run, name, started)
             results = _with(results, result, finding, job, reporter)
             results = dataclasses.replace(results, tables={**results.tables, COST: _merged(results, cost.rows)})
@@ -147,8 +163,10 @@ def describe(
 ) -> list[str]:
     """What ``check`` would do, in lines; see there."""
     names, settings = chosen(only), _enough(settings or Settings(n=USUAL_N))
-    measured = _checkpoint(checkpoint, opening)
-    plan = plan_sampling(measured, settings)
+    measured = open_measured(checkpoint, opening=opening)
+    settings = _affordable(measured, settings)
+    _refuse(measured, ref, None, sampling_scheduler)
+    plan = plan_images(measured, settings)
     source = _images(measured, ref, opening, SilentReporter())
     sampled_by = None if sampling_scheduler is None else read_sampling_scheduler(sampling_scheduler)
     protocol = _protocol(plan, source, sampled_by)
@@ -164,10 +182,14 @@ def describe(
 
 
 def _forecast(
-    measured: Checkpoint, plan: SamplingPlan, n: int, source: ImageSource | None, names: Sequence[str]
+    measured: Measured, plan: SamplingPlan, n: int, source: ImageSource | None, names: Sequence[str]
 ) -> list[str]:
     """What the risk probe will cost; nothing where it is not needed."""
-    if source is None or not any("scan" in CHECKS[name].reads for name in names):
+    if (
+        source is None
+        or not isinstance(measured, Checkpoint)
+        or not any("scan" in CHECKS[name].reads for name in names)
+    ):
         return []
     passes, seconds = forecast(Subject(measured, _generator(plan), n, source))
     return [f"cost        {PROBE}: about {passes:,} forward passes, {seconds:.0f} s"]
@@ -179,7 +201,7 @@ def _protocol(plan: SamplingPlan, source: ImageSource | None, sampled_by: Sampli
     return protocol if sampled_by is None else dataclasses.replace(protocol, sampling_scheduler=sampled_by.id)
 
 
-def _log(measured: Checkpoint, given: Path | None) -> Sequence[Mapping[str, Any]]:
+def _log(measured: Measured, given: Path | None) -> Sequence[Mapping[str, Any]]:
     """Rows of the log that the user names, or of the one that lies beside the checkpoint; empty without."""
     if given is not None:
         return read_training_log(given)
@@ -194,13 +216,33 @@ def _enough(settings: Settings) -> Settings:
     return settings
 
 
-def _checkpoint(checkpoint: Measured | str | Path, opening: OpenOptions | None) -> Checkpoint:
-    measured = open_measured(checkpoint, opening=opening)
-    if not isinstance(measured, Checkpoint):
-        raise DiffevalError(
-            f"check: {measured.name} is ready-made images, without a network to check; give a checkpoint"
-        )
-    return measured
+def _affordable(measured: Measured, settings: Settings) -> Settings:
+    """The settings, with no more images than there are where they are ready-made."""
+    there = available(measured)
+    return settings if there is None else dataclasses.replace(settings, n=min(settings.n, there))
+
+
+def _refuse(measured: Measured, ref: str | None, training_log: Path | None, sampling_scheduler: Path | None) -> None:
+    """Refuses ready-made images without what they are held against, and with what speaks of a network."""
+    if isinstance(measured, Checkpoint):
+        return
+    begun = f"check: {measured.name} is ready-made images, without a network"
+    given = {"--training-log": training_log, "--sampling-scheduler": sampling_scheduler}
+    named = [flag for flag, path in given.items() if path is not None]
+    if named:
+        raise DiffevalError(f"{begun}; leave {named[0]} out")
+    if ref is None:
+        raise DiffevalError(f"{begun}: they can be held against training images alone; give --ref, or a checkpoint")
+
+
+def _network(measured: Measured) -> torch.nn.Module:
+    """Whose forward passes are counted; none are made of ready-made images."""
+    return measured.network if isinstance(measured, Checkpoint) else torch.nn.Identity()
+
+
+def _shown(plan: SamplingPlan) -> Shown:
+    assert isinstance(plan.generator, Shown), "ready-made images are shown"
+    return plan.generator
 
 
 def _generator(plan: SamplingPlan) -> Generator:
@@ -209,7 +251,7 @@ def _generator(plan: SamplingPlan) -> Generator:
 
 
 def _images(
-    measured: Checkpoint, ref: str | None, opening: OpenOptions | None, reporter: Reporter
+    measured: Measured, ref: str | None, opening: OpenOptions | None, reporter: Reporter
 ) -> ImageSource | None:
     """Real images; None where the checkpoint's own are not known or not here, and the user names none."""
     try:

@@ -33,7 +33,9 @@ def settings_line(results: Results) -> str:
     if protocol.task.startswith("sweep"):
         parts.append(f"seed {origin.seed}")
     elif protocol.sampler is None:
-        parts.append("log of a training" if protocol.task == "check" else "ready-made images")
+        parts.append(
+            "log of a training" if protocol.task == "check" and protocol.reference is None else "ready-made images"
+        )
     else:
         guidance = "unconditional" if protocol.w is None else f"w={protocol.w:g}"
         declared = str(protocol.sampler_config.get("scheduler", protocol.sampler))

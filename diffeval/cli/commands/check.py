@@ -26,7 +26,7 @@ from diffeval.report.words import settings_line
 from diffeval.runs.document import results_document, to_json
 from diffeval.runs.records import Results
 
-CKPT = "digits, a diffusers folder, hf:ORG/NAME, or a weights file with --model."
+CKPT = "digits, a diffusers folder, hf:ORG/NAME, a weights file with --model, or images:DIR (memorization only)."
 WIDTH = 119
 
 
@@ -77,6 +77,7 @@ def check(
     diffeval check digits --only step-convergence,trajectory
     diffeval check my-model --sampling-scheduler pipeline/scheduler
     diffeval check --training-log runs/log.csv
+    diffeval check images:samples --only memorization --ref folder:photos
     diffeval check --list
     """
     with reporting(common) as reporter:
@@ -96,12 +97,7 @@ def check(
         from diffeval.examine import check as run
         from diffeval.examine import chosen, describe
         from diffeval.measured import open_measured
-        from diffeval.ready import PREFIX as READY
 
-        if checkpoint.startswith(READY):  # before they are all looked at
-            raise DiffevalError(
-                f"check: {checkpoint} is ready-made images, without a network to check; give a checkpoint"
-            )
         names = None if only is None else chosen([name.strip() for name in only.split(",") if name.strip()])
         if n < 2:
             raise DiffevalError(f"--n is {n}, needs at least 2")
