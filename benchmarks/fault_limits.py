@@ -35,6 +35,7 @@ class Statistic:
         ratio: whether distances are those of logarithms.
         low: whether small values are bad.
         faults: that must show in it; all of the check's where it is empty.
+        without: healthy trainings that it says nothing of, as they are declared otherwise.
     """
 
     check: str
@@ -45,6 +46,7 @@ class Statistic:
     ratio: bool = True
     low: bool = False
     faults: tuple[str, ...] = ()
+    without: tuple[str, ...] = ()
 
 
 def value(name: str) -> Callable[[Values], float | None]:
@@ -63,11 +65,18 @@ def _apart(values: Values) -> float | None:
     return values["apart"] / values["apart_limit"] if "apart" in values else None
 
 
+def _excess(values: Values) -> float | None:
+    """None of a network that is early in its training, as the check tells by itself: it is warned, not failed."""
+    if "worst_excess" not in values or 0.75 <= values.get("telling_ratio", 0.0) <= 0.97:
+        return None
+    return values["worst_excess"]
+
+
 STATISTICS = (
     Statistic("untrained", "risk over x and a constant", value("risk_ratio"), 0.98, "1, over x alone"),
     Statistic("prediction-type", "risk as declared over the best type", value("declared_ratio"), 1.2, "1.2"),
     Statistic("noise-schedule", "excess / 0.05, distance / 0.5: the smaller", _both, 1.0, "excess 0.15, distance 0.5"),
-    Statistic("timestep-embedding", "reliance", value("reliance"), 0.01, "0.01", ratio=False, low=True),
+    Statistic("timestep-embedding", "reliance", value("reliance"), 0.01, "0.01", ratio=False, low=True, without=("cnn-timeless",)),
     Statistic("data-range", "risk as declared over the best other range", value("ratio"), 1.1, "1.1"),
     Statistic(
         "guidance-branch", "null class beyond the mean of classes", value("null_excess"), 0.02,
@@ -77,7 +86,7 @@ STATISTICS = (
         "guidance-branch", "nats by which a class is told", value("condition_nats"), 0.5, "1% of the risk", low=True,
         faults=("condition-ignored",),
     ),
-    Statistic("loss-profile", "excess over the floor", value("worst_excess"), 0.05, "1.1 of the floor", ratio=False),
+    Statistic("loss-profile", "excess over the floor", _excess, 0.05, "1.1 of the floor", ratio=False),
     Statistic("ema", "risk of averaged over raw weights", value("ratio"), 1.2, "1.2"),
     Statistic("batch-norm", "risk, running over batch", value("risk_ratio"), 1.2, "1.2", faults=("hasty-batchnorm",)),
     Statistic("memorization", "gap", value("gap"), 0.25, "0.10", ratio=False),
@@ -96,6 +105,8 @@ def judged(one: Statistic, done: Cases) -> tuple[dict[str, float], dict[str, tup
         if score is None:
             continue
         score = _scaled(one, score)
+        if case["cluster"] in one.without:
+            continue
         if not case["fault"]:
             healthy[case["cluster"]] = max(healthy.get(case["cluster"], -np.inf), score)
         elif case["check"] == one.check and (not one.faults or case["fault"] in one.faults):
