@@ -76,7 +76,10 @@ STATISTICS = (
     Statistic("untrained", "risk over x and a constant", value("risk_ratio"), 0.98, "1, over x alone"),
     Statistic("prediction-type", "risk as declared over the best type", value("declared_ratio"), 1.2, "1.2"),
     Statistic("noise-schedule", "excess / 0.05, distance / 0.5: the smaller", _both, 1.0, "excess 0.15, distance 0.5"),
-    Statistic("timestep-embedding", "reliance", value("reliance"), 0.01, "0.01", ratio=False, low=True, without=("cnn-timeless",)),
+    Statistic(
+        "timestep-embedding", "reliance", value("reliance"), 0.01, "0.01", ratio=False, low=True,
+        without=("cnn-timeless",),
+    ),
     Statistic("data-range", "risk as declared over the best other range", value("ratio"), 1.1, "1.1"),
     Statistic(
         "guidance-branch", "null class beyond the mean of classes", value("null_excess"), 0.02,
