@@ -3,8 +3,8 @@
     python benchmarks/memorization.py [--zoo DIR] [--mnist DIR]
 
 Planted: half of the held-out images stand for samples, the other half is held out; some of the former are replaced by
-training images. Halves: nothing is planted, 200 random halves, how often a sign speaks. Networks: those of the zoo and the
-digits model, healthy and trained on 100 images.
+training images. Halves: nothing is planted, 200 random halves, how often a sign speaks. Networks: those of the zoo and
+the digits model, healthy and trained on 100 images.
 """
 
 import argparse
@@ -36,8 +36,10 @@ from diffeval.progress import SilentReporter
 LIMITS, QUIET, CPU = Limits(), SilentReporter(), torch.device("cpu")
 SHARE, DRAWS = 0.05, 200
 NETWORKS = ("unet-seed-1", "unet-long", "dit", "cnn", "overfit-unet", "overfit-cnn")
-SHOWN = ("copies", "copies_held_out", "copies_beyond", "copies_beyond_low", "authentic", "authentic_held_out",
-         "authentic_beyond", "authentic_beyond_low", "authentic_beyond_high", "gap", "gap_low", "gap_high")  # fmt: skip
+SHOWN = (
+    "copies", "copies_held_out", "copies_beyond", "copies_beyond_low", "authentic", "authentic_held_out",
+    "authentic_beyond", "authentic_beyond_low", "authentic_beyond_high", "gap", "gap_low", "gap_high",
+)  # fmt: skip
 
 
 def random(key: int) -> np.random.Generator:
@@ -71,6 +73,10 @@ def of(compared: Compared) -> Evidence:
     return evidence(compared, LIMITS.ratio, LIMITS.copies, LIMITS.authentic)
 
 
+def told(said: Evidence) -> dict[str, object]:
+    return {"speak": ", ".join(said.speak), **row_of(said.values)}
+
+
 def row_of(values: Mapping[str, float]) -> dict[str, object]:
     return {name: values[name] for name in SHOWN if name in values}
 
@@ -88,14 +94,13 @@ def on_data(spec: str) -> tuple[list[dict[str, object]], list[dict[str, object]]
             said = of(compare(mixed, held_out, source, features, QUIET))
             seconds = time.process_time() - started
             by = "features" if features else "pixels alone"
-            rows.append({"data": name, "planted": what, "by": by, "speak": ", ".join(said.speak), **row_of(said.values),
-                         "seconds": seconds})  # fmt: skip
+            rows.append({"data": name, "planted": what, "by": by, **told(said), "seconds": seconds})
     tenth = len(samples) // 10
     taken = source.pixels.read(random(3).permutation(len(source))[: 2 * tenth])
     duplicated = [np.concatenate([taken[:tenth], samples[tenth:]]), np.concatenate([taken[tenth:], held_out[tenth:]])]
     said = of(compare(duplicated[0], duplicated[1], source, extractor, QUIET))
-    rows.append({"data": name, "planted": "a tenth of samples and of held-out images lie in the data", "by": "features",
-                 "speak": ", ".join(said.speak), **row_of(said.values)})  # fmt: skip
+    what = "a tenth of both lies in the data"
+    rows.append({"data": name, "planted": what, "by": "features", **told(said)})
     whole = compare(samples, held_out, source, extractor, QUIET)
     return rows, [halves(name, whole)]
 

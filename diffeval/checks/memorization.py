@@ -20,7 +20,7 @@ from diffeval.diffusion.batching import split_batches
 from diffeval.errors import DiffevalError, StoppedError
 
 # Samples for each seed that may be spent, the forward passes that they may take, and how many are drawn at once.
-SAMPLES_PER_SEED, PASSES, BATCH = 8, 60_000, 64
+SAMPLES_PER_SEED, PASSES, BATCH = 8, 25_600, 64
 # Signs that a failure takes.
 ENOUGH = 2
 FIX = (
@@ -72,7 +72,7 @@ def memorization(
         warn: gap that is worth a warning.
         fail: gap that speaks. Fitted to short trainings: on 1,297 images gaps were 0.15 and less, on 100 of them 0.53.
         images: of each kind for the gap, at most.
-        samples: at most; eight for each seed, fewer where they would take more than 60,000 forward passes. Also the
+        samples: at most; eight for each seed, fewer where they would take more than 25,600 forward passes. Also the
             held-out images that they are held against, at most.
         ratio: of distances, below which an image is a copy.
         copies: share of copies beyond held-out images' that speaks.

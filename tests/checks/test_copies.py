@@ -1,5 +1,7 @@
 """Planted among real digits in the place of samples: training images as they are, mirrored, shifted, or noisy."""
 
+import os
+
 import numpy as np
 import pytest
 import torch
@@ -157,3 +159,15 @@ def test_larger_images_are_averaged_and_shifts_grow_with_them(unseen: tuple[Imag
     said = _said(moved, images[80:], _source(images[:80]), None)
     assert said.values["copies"] == 1.0
     assert said.values["copies_held_out"] == 0.0
+
+
+@pytest.mark.skipif("DIFFEVAL_TEST_MNIST" not in os.environ, reason="DIFFEVAL_TEST_MNIST names no folder")
+def test_mirrored_copies_of_mnist_are_told_and_held_out_images_are_not() -> None:
+    spec = f"mnist:{os.environ['DIFFEVAL_TEST_MNIST']}"
+    source, others = _source(open_source(f"{spec}@train").images[:3000]), open_source(f"{spec}@heldout").images
+    order = np.random.Generator(np.random.Philox(4)).permutation(len(others))
+    samples, held_out = others[order[:200]], others[order[200:400]]
+    assert _said(samples, held_out, source, None).speak == ()
+    said = _said(_with(samples, _some(source, 10)[..., ::-1]), held_out, source, None)
+    assert said.speak == ("copies",)
+    assert said.values["copies"] == 0.05
