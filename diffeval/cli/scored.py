@@ -140,7 +140,8 @@ def show(results: Results, common: Common) -> None:
         print(f"warning: {warning}")
     print(f"\nrun   {results.run}  ({size_text(folder_bytes(Path(results.run)))}, {kept_text(results)})")
     print(f"page  {page}{whole}")
-    print("FID is a hint, not a verdict: look at the grid on the page.")
+    if any(score.name == "fid" for score in results.scores):
+        print("FID is a hint, not a verdict: look at the grid on the page.")
 
 
 def kept_text(results: Results) -> str:

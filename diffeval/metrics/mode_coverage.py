@@ -168,11 +168,16 @@ def _rows(modes: Modes, counted: Occupancy, generated: FeatureSet, reference: Fe
             "modes": modes.kind, "mode": modes.names[mode], "status": counted.status(mode),
             "unstable": bool(doubtful[mode]), "generated": int(counted.generated[mode]),
             "real": int(counted.real[mode]), "generated_share": float(counted.shares[mode]),
-            "real_share": float(counted.real_shares[mode]), "ratio": float(counted.ratios[mode]), "low": low,
-            "high": high if np.isfinite(high) else None, "p": float(counted.p[mode]),
+            "real_share": float(counted.real_shares[mode]), "ratio": _finite(float(counted.ratios[mode])), "low": low,
+            "high": _finite(high), "p": float(counted.p[mode]),
             "diversity": None if wide is None else wide.ratio, "diversity_low": None if wide is None else wide.low,
             "diversity_high": None if wide is None else wide.high, "collapsed": _collapsed(wide), "index": mode,
         }  # fmt: skip
+
+
+def _finite(value: float) -> float | None:
+    """None of what real images have none of."""
+    return value if np.isfinite(value) else None
 
 
 def _collapsed(wide: Spread | None) -> bool | None:
@@ -197,9 +202,12 @@ def _sentences(modes: Modes, rows: Sequence[Row], least: float) -> Iterator[str]
 
 def _listed(rows: Sequence[Row]) -> str:
     return ", ".join(
-        f"{row['mode']} ({row['ratio']:.2f} of its real share{', unstable' if row['unstable'] else ''})"
-        for row in rows[:NAMED]
+        f"{row['mode']} ({_share(row)}{', unstable' if row['unstable'] else ''})" for row in rows[:NAMED]
     ) + _more(rows)
+
+
+def _share(row: Row) -> str:
+    return "real images have none" if row["ratio"] is None else f"{row['ratio']:.2f} of its real share"
 
 
 def _more(rows: Sequence[Row]) -> str:

@@ -110,10 +110,10 @@ class Occupancy:
 
     @property
     def ratios(self) -> Array:
-        """Generated over real shares, [K]; 1 where neither has any."""
-        both = np.maximum(self.real_shares, 1e-300)
-        found: Array = np.where((self.real_shares == 0) & (self.generated == 0), 1.0, self.shares / both)
-        return found
+        """Generated over real shares, [K]; 1 where neither has any, infinite where real ones alone have none."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            found = self.shares / self.real_shares
+        return np.where((self.real_shares == 0) & (self.generated == 0), 1.0, found)
 
     def status(self, mode: int) -> Status:
         """What is said of a mode."""

@@ -39,7 +39,7 @@ def _occupancy(rows: Rows, kind: str, identifier: str) -> Figure:
     shown = list(rows if len(rows) <= MOST else [*rows[: MOST // 2], *rows[-MOST // 2 :]])
     traces: list[dict[str, Any]] = []
     for status in ("missing", "thin", "ok", "over"):
-        mine = [row for row in reversed(shown) if row["status"] == status]
+        mine = [row for row in reversed(shown) if row["status"] == status and row["ratio"] is not None]
         if mine:
             ratios, lows, highs = ([_value(row[name]) for row in mine] for name in ("ratio", "low", "high"))
             traces.append(
@@ -148,7 +148,8 @@ def mode_galleries(run: RunDirectory, results: Results) -> tuple[Gallery, ...]:
 def _gallery(row: Mapping[str, Param], held: Mapping[str, Any], kind: str, place: int) -> Gallery:
     name, status = str(row["mode"]), str(row["status"])
     said = status if status != "ok" or not row["collapsed"] else "there, and too alike"
-    sentence = f"{said}: {number(_value(row['ratio']))} of its real share. Real images above, generated ones below."
+    share = "real images have none" if row["ratio"] is None else f"{number(_value(row['ratio']))} of its real share"
+    sentence = f"{said}: {share}. Real images above, generated ones below."
     shown: list[Tile] = []
     for side in ("real", "generated"):
         images, count = held[f"{kind}_{side}"][place], int(held[f"{kind}_{side}_count"][place])

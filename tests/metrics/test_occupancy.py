@@ -166,6 +166,13 @@ def test_what_is_missing_makes_room_and_the_others_are_not_over() -> None:
     assert [found.status(mode) for mode in range(10)] == ["missing"] * 3 + ["ok"] * 7
 
 
+def test_a_mode_that_real_images_have_none_of_is_over() -> None:
+    found = occupancy(exactly([900, 100]), exactly([1000, 0]), 2)
+    assert found.ratios[1] == float("inf")
+    assert [found.status(mode) for mode in (0, 1)] == ["ok", "over"]
+    assert found.interval(1) == (0.0, float("inf"))
+
+
 def test_a_mode_that_nobody_has_is_none() -> None:
     found = Occupancy((np.array([[5, 5, 0]]), np.array([[5, 5, 0]])), np.ones(3))
     assert found.ratios.tolist() == [1.0, 1.0, 1.0]
