@@ -41,9 +41,9 @@ def measured(what: str, n: int, d: int) -> dict[str, float]:
         from diffeval.metrics.mode_coverage import mode_coverage
 
         # As a run has them: float64, and nothing else.
-        features = features.astype(np.float64)
-        real = random.standard_normal((n, d))
-        found = mode_coverage(FeatureSet(features), FeatureSet(real), True)
+        generated, real = FeatureSet(features.astype(np.float64)), FeatureSet(random.standard_normal((n, d)))
+        del features
+        found = mode_coverage(generated, real, True)
         distances = np.array([one.value or 0.0 for one in found])
     return {
         "seconds": time.perf_counter() - started,
