@@ -1,6 +1,6 @@
 """Planted faults and healthy networks against every health check that names a cause.
 
-    python benchmarks/fault_matrix.py --zoo DIR [--mnist DIR] [--only GLOB] [--redo CHECKS] [--seconds N]
+    python benchmarks/fault_matrix.py --zoo DIR [--mnist DIR] [--only GLOB] [--redo CHECKS] [--plain] [--seconds N]
 
 Runs the checks over every network of the zoo that is trained, over faults planted into healthy ones afterwards, and
 over the raw weights of healthy ones. A case that is done is not done again, but for the checks that --redo names;
@@ -64,8 +64,8 @@ class Case:
     entry: Entry
 
 
-def cases(folder: Path, wanted: str) -> Iterator[Case]:
-    """All that can be made of what is trained."""
+def cases(folder: Path, wanted: str, *, plain: bool = False) -> Iterator[Case]:
+    """All that can be made of what is trained; plainly, what is trained."""
     for entry in ENTRIES:
         if not fnmatch(entry.name, wanted):
             continue
@@ -78,7 +78,7 @@ def cases(folder: Path, wanted: str) -> Iterator[Case]:
         if fault:
             continue
         yield Case(f"{entry.name} raw", entry.name, "", "", (), open_entry(entry, folder, raw=True), entry)
-        if entry.name in PLANTED_INTO:
+        if entry.name in PLANTED_INTO and not plain:
             for one in (*planted(checkpoint), *sampler_faults(checkpoint)):
                 yield _case(entry, one)
 
@@ -192,6 +192,7 @@ def main() -> None:
     parser.add_argument("--mnist", default=None)
     parser.add_argument("--only", default="*")
     parser.add_argument("--redo", default="", help="checks to be looked at again")
+    parser.add_argument("--plain", action="store_true", help="networks as trained, without faults planted afterwards")
     parser.add_argument("--seconds", type=float, default=float("inf"), help="begin no case after so long")
     given = parser.parse_args()
     torch.set_num_threads(1)
@@ -199,7 +200,7 @@ def main() -> None:
     started = time.monotonic()
     every = tuple(name for name in ordered() if name not in LEFT_OUT)
     again = tuple(name for name in every if name in given.redo.split(","))
-    for case in cases(given.zoo, given.only):
+    for case in cases(given.zoo, given.only, plain=given.plain):
         before = done.get(case.name, {}).get("found", {})
         wanted = tuple(name for name in every if name not in before or name in again)
         if not wanted or time.monotonic() - started > given.seconds:

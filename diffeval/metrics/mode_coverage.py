@@ -160,7 +160,7 @@ def _rows(modes: Modes, counted: Occupancy, generated: FeatureSet, reference: Fe
     real_side = reference if modes.rows is not None else reference.held_out
     assert real_side is not None, "real images without rows of the reference are held-out ones"
     rows = np.arange(len(real_side)) if modes.rows is None else modes.rows
-    deficits = counted.real_shares - counted.shares
+    deficits, residuals = counted.real_shares - counted.shares, counted.residuals()
     for mode in np.argsort(-deficits, kind="stable").tolist():
         low, high = counted.interval(mode)
         wide = spread(generated.features[modes.generated == mode], real_side.features[rows[modes.real == mode]])
@@ -169,7 +169,7 @@ def _rows(modes: Modes, counted: Occupancy, generated: FeatureSet, reference: Fe
             "unstable": bool(doubtful[mode]), "generated": int(counted.generated[mode]),
             "real": int(counted.real[mode]), "generated_share": float(counted.shares[mode]),
             "real_share": float(counted.real_shares[mode]), "ratio": _finite(float(counted.ratios[mode])), "low": low,
-            "high": _finite(high), "p": float(counted.p[mode]),
+            "high": _finite(high), "residual": float(residuals[mode]), "p": float(counted.p[mode]),
             "diversity": None if wide is None else wide.ratio, "diversity_low": None if wide is None else wide.low,
             "diversity_high": None if wide is None else wide.high, "collapsed": _collapsed(wide), "index": mode,
         }  # fmt: skip

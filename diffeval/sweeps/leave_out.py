@@ -74,5 +74,6 @@ def _smooth(generated: FeatureSet, reference: FeatureSet, independent: bool) -> 
             estimates = METRICS[name].compute(generated, reference, independent)
         except UNUSABLE:
             continue
-        found |= {one.name: one.value for one in estimates if one.value is not None}
+        # Of several kinds of one score the first counts, as everywhere.
+        found |= {one.name: one.value for one in reversed(estimates) if one.value is not None}
     return found
