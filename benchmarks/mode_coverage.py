@@ -48,8 +48,8 @@ SIZES = {"digits": Parts(500, 797, 500), "mnist": Parts(4000, 10_000, 4000)}
 
 def everything(data: str, mnist: str | None) -> FeatureSet:
     """Features of all images of a data set; those that the extractor was trained on are among them."""
-    names = ("digits@train", "digits@heldout") if data == "digits" else (f"mnist:{mnist}@train", f"mnist:{mnist}@test")
-    sources = [open_source(name) for name in names]
+    name = data if data == "digits" else f"mnist:{mnist}"
+    sources = [open_source(f"{name}@{split}") for split in ("train", "heldout")]
     kind = "digits" if data == "digits" else "fitted"
     extractor = open_extractor(kind, ExtractorRequest(device=torch.device("cpu"), reference=_first(sources, data)))
     sets = [_features(source, extractor, SilentReporter()) for source in sources]
