@@ -43,7 +43,7 @@ class Parts:
     held_out: int
 
 
-SIZES = {"digits": Parts(500, 797, 500), "mnist": Parts(4000, 10_000, 4000)}
+SIZES = {"digits": Parts(500, 797, 500), "mnist": Parts(3000, 4500, 2500)}
 
 
 def everything(data: str, mnist: str | None) -> FeatureSet:
