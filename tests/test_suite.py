@@ -77,6 +77,6 @@ def test_listing_has_every_score_once_and_the_suite_first() -> None:
     assert flags == sorted(flags, reverse=True)
     for line in lines:
         assert line.score in METRICS[line.metric].scores
-        assert line.higher_is_better is METRICS[line.metric].higher_is_better
+        assert line.higher_is_better is METRICS[line.metric].direction(line.score)
         assert line.about.endswith(".")
         assert "\n" not in line.about

@@ -47,18 +47,19 @@ def leakage(generated: FeatureSet, reference: FeatureSet) -> tuple[tuple[Row, ..
         p[off] = holm(p[off])
     totals = np.maximum(ours.sum(axis=1), 1)
     rows: list[Row] = []
-    for asked in range(count):
+    for asked in np.flatnonzero(ours.sum(axis=1)).tolist():
         for got in range(count):
             share = float(ours[asked, got] / totals[asked])
             if count > FEW and asked != got and share < MATTERS:
                 continue
             low, high = wilson(share, int(totals[asked]))
-            real = None if theirs is None else float(theirs[asked, got] / max(theirs[asked].sum(), 1))
+            known = 0 if theirs is None else int(theirs[asked].sum())
+            real = None if theirs is None or not known else float(theirs[asked, got] / known)
             leaks = bool(asked != got and p[asked, got] < LEVEL and share >= MATTERS)
             rows.append(
                 {
                     "asked": names[asked], "got": names[got], "n": int(ours[asked, got]), "share": share, "low": low,
-                    "high": high, "real_share": real, "p": float(p[asked, got]), "leaks": leaks,
+                    "high": high, "real_share": real, "p": float(p[asked, got]) if known else None, "leaks": leaks,
                 }
             )  # fmt: skip
     return tuple(rows), _sentence(rows)

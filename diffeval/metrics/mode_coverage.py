@@ -13,8 +13,9 @@ from sklearn.decomposition import PCA
 
 from diffeval.metrics.leakage import leakage
 from diffeval.metrics.metric import METRICS, Array, Estimate, FeatureSet, LackingError, Metric
-from diffeval.metrics.modes import Modes, by_class, by_cluster, usual_count
-from diffeval.metrics.occupancy import Occupancy, Side, least_missing, occupancy, readings
+from diffeval.metrics.mode_readings import readings
+from diffeval.metrics.modes import LEAST_OF_CLUSTER, Modes, by_class, by_cluster, labels_of, sides, usual_count
+from diffeval.metrics.occupancy import Occupancy, Side, least_missing, occupancy
 from diffeval.metrics.stability import unstable
 from diffeval.metrics.within_mode import Spread, repeats, spread
 from diffeval.runs.records import Null, Param
@@ -22,7 +23,8 @@ from diffeval.runs.records import Null, Param
 KINDS = ("labels", "clusters")
 SCORES = ("mode_coverage", "missing_mass", "js_divergence")
 LEAST = 200
-QUANTILE = 1.959964
+# Splits of held-out images that their null is the mean of, and what keys them.
+SPLITS, _NULL = 10, 0x5EED6
 # Bins of the map of features, along each of two components.
 BINS = 40
 # Named in a sentence, at most.
@@ -67,7 +69,12 @@ def mode_coverage(
         # Real images in the generated ones' place: they cannot be on both sides.
         generated = held_out.at(slice(0, None, 2))
         reference = replace(reference, held_out=held_out.at(slice(1, None, 2)))
-    count = clusters or usual_count(reference)
+    count = clusters or usual_count(reference, len(generated))
+    if modes != "labels" and count * LEAST_OF_CLUSTER > len(reference) // 2:
+        raise LackingError(
+            f"{count} clusters need {2 * LEAST_OF_CLUSTER * count} real images, the reference has {len(reference)}: "
+            f"give fewer --clusters"
+        )
     found: list[Estimate] = []
     for kind in KINDS if modes == "both" else (modes,):
         try:
@@ -82,17 +89,17 @@ def mode_coverage(
 
 def _estimates(modes: Modes, generated: FeatureSet, reference: FeatureSet) -> Iterator[Estimate]:
     """The three scores of one kind of modes."""
-    counted = occupancy(*sides(modes, generated, reference), len(modes))
+    counted = occupancy(*sides(modes, generated, reference), len(modes), modes.mixed_up)
     nulls = _nulls(modes, counted, reference, generated.asked)
     rows = tuple(_rows(modes, counted, generated, reference))
     named = {
         status: ", ".join(str(row["mode"]) for row in rows if row["status"] == status)
         for status in ("missing", "thin", "over")
     }
-    g, p = counted.g_test()
+    g = counted.g_test() or (None, None)
     least = least_missing(counted.n, counted.size, len(modes))
     params: dict[str, Param] = {
-        "modes": modes.kind, "count": len(modes), **named, "g": g, "g_p": p, "least_missing": least,
+        "modes": modes.kind, "count": len(modes), **named, "g": g[0], "g_p": g[1], "least_missing": least,
         "label_agreement": modes.agreement, "std_error_method": "redraws of both multinomials",
     }  # fmt: skip
     for name, reading in readings(counted).items():
@@ -102,7 +109,7 @@ def _estimates(modes: Modes, generated: FeatureSet, reference: FeatureSet) -> It
             reading.value,
             higher_is_better=first,
             std_error=reading.std_error,
-            ci95=(reading.value - QUANTILE * reading.std_error, reading.value + QUANTILE * reading.std_error),
+            ci95=reading.ci95,
             params={**params, "plain": reading.plain},
             terms={f"{modes.kind}_{term}": array for term, array in _terms(modes).items()} if first else {},
             null=nulls[name],
@@ -116,42 +123,35 @@ def _terms(modes: Modes) -> dict[str, npt.NDArray[np.generic]]:
     return {"generated": modes.generated, "reference": modes.reference, "medoids": modes.medoids}
 
 
-def sides(modes: Modes, generated: FeatureSet, reference: FeatureSet) -> tuple[Side, Side]:
-    """Generated and real images, with their classes where these were asked for, and are the same on both sides.
-
-    Classes that were not asked for are part of what is compared: a class that is not there is missing.
-    """
-    known = reference if modes.rows is not None else reference.held_out
-    same = known is not None and known.labels is not None and generated.classes == known.classes
-    if generated.labels is None or not generated.asked or not same:
-        return Side(modes.generated), Side(modes.real)
-    return Side(modes.generated, generated.labels), Side(modes.real, _labels(modes, reference))
-
-
-def _labels(modes: Modes, reference: FeatureSet) -> npt.NDArray[np.int64] | None:
-    """Of the real images."""
-    if modes.rows is not None:
-        return None if reference.labels is None else reference.labels[modes.rows]
-    return None if reference.held_out is None else reference.held_out.labels
-
-
 def _nulls(modes: Modes, counted: Occupancy, reference: FeatureSet, asked: bool) -> dict[str, Null]:
-    """What held-out real images read in the generated ones' place; without such, what redraws of one sample do."""
-    labels, held_out = (_labels(modes, reference) if asked else None), reference.held_out
-    n = counted.n
+    """What held-out real images read in the generated ones' place; without such, what redraws of one sample do.
+
+    Where held-out images are the real side themselves, one random half of them stands against the other, on average.
+    """
+    labels, held_out, n = (labels_of(modes, reference) if asked else None), reference.held_out, counted.n
     if modes.held_out is not None and held_out is not None:
         ours = Side(modes.held_out[:n], None if held_out.labels is None else held_out.labels[:n])
-        theirs = Side(modes.real, labels)
+        pairs = [(ours, Side(modes.real, labels))]
     elif modes.rows is None:
-        ours, theirs = (
-            Side(modes.real[part], None if labels is None else labels[part])
-            for part in (slice(0, 2 * n, 2), slice(1, None, 2))
-        )
+        pairs = [_halves(Side(modes.real, labels), n, key) for key in range(SPLITS)]
     else:
-        usual = {"mode_coverage": 1.0}
-        return {name: Null(usual.get(name, 0.0), one.null_error, n) for name, one in readings(counted).items()}
-    read = readings(occupancy(ours, theirs, len(modes)))
-    return {name: Null(one.value, one.null_error, len(ours.modes)) for name, one in read.items()}
+        return {name: Null(one.null, one.null_error, n) for name, one in readings(counted).items()}
+    read = [readings(occupancy(*pair, len(modes), modes.mixed_up)) for pair in pairs]
+    return {
+        name: Null(float(np.mean([one[name].value for one in read])), read[0][name].null_error, len(pairs[0][0].modes))
+        for name in SCORES
+    }
+
+
+def _halves(side: Side, n: int, key: int) -> tuple[Side, Side]:
+    """Up to n of one half of some images, and the other half."""
+    order = np.random.Generator(np.random.Philox([_NULL, key])).permutation(len(side.modes))
+    middle = len(order) // 2
+    first, second = (
+        Side(side.modes[rows], None if side.labels is None else side.labels[rows])
+        for rows in (order[:middle][:n], order[middle:])
+    )
+    return first, second
 
 
 def _rows(modes: Modes, counted: Occupancy, generated: FeatureSet, reference: FeatureSet) -> Iterator[Row]:
@@ -189,13 +189,13 @@ def _sentences(modes: Modes, rows: Sequence[Row], least: float) -> Iterator[str]
     for status, said in (("missing", "missing"), ("thin", "thin"), ("over", "over-produced")):
         named = [row for row in rows if row["status"] == status]
         if named:
-            yield f"{len(named)} of {len(rows)} modes ({modes.kind}) are {said}: {_listed(named)}"
+            yield f"{len(named)} of {len(rows)} modes ({modes.kind}) {_be(named)} {said}: {_listed(named)}"
     collapsed = [row for row in rows if row["collapsed"]]
     if collapsed:
         told = ", ".join(f"{row['mode']} ({row['diversity']:.2f})" for row in collapsed[:NAMED])
         yield (
-            f"{len(collapsed)} of {len(rows)} modes ({modes.kind}) are there, but too alike within (distance "
-            f"over real images'): {told}{_more(collapsed)}"
+            f"{len(collapsed)} of {len(rows)} modes ({modes.kind}) {_be(collapsed)} there, but too alike within "
+            f"(distance over real images'): {told}{_more(collapsed)}"
         )
     yield f"modes ({modes.kind}) with less than {least:.2g} of all real images could be missing unseen at this n"
 
@@ -204,6 +204,10 @@ def _listed(rows: Sequence[Row]) -> str:
     return ", ".join(
         f"{row['mode']} ({_share(row)}{', unstable' if row['unstable'] else ''})" for row in rows[:NAMED]
     ) + _more(rows)
+
+
+def _be(rows: Sequence[Row]) -> str:
+    return "is" if len(rows) == 1 else "are"
 
 
 def _share(row: Row) -> str:
@@ -223,13 +227,12 @@ def _with_tables(found: Sequence[Estimate], generated: FeatureSet, reference: Fe
     leaks, leaking = leakage(generated, reference)
     tables = {"modes": rows, **({"leakage": leaks} if leaks else {})}
     said = list(found[0].warnings)
-    repeated = same.support is not None and same.generated > 3 * same.real + 10
-    if repeated:
+    if same.support is not None:
         said.append(
             f"{same.generated} pairs of {same.searched} generated images are the same or nearly (real ones: "
             f"{same.real}): about {same.support:.0f} different ones"
         )
-    if leaking and not repeated:  # images that are the same are one image, and no evidence each
+    if leaking and same.support is None:  # images that are the same are one image, and no evidence each
         said.append(leaking)
     first = replace(
         found[0],
@@ -242,7 +245,9 @@ def _with_tables(found: Sequence[Estimate], generated: FeatureSet, reference: Fe
 
 
 def _map(generated: Array, reference: Array) -> dict[str, npt.NDArray[np.generic]]:
-    """Both sides by the reference's first two principal components, counted in bins."""
+    """Both sides by the reference's first two principal components, counted in bins; nothing of one dimension."""
+    if min(reference.shape) < 2:
+        return {}
     axes = PCA(2, random_state=0).fit(reference)
     real, ours = axes.transform(reference), axes.transform(generated)
     both = np.concatenate([real, ours])

@@ -11,10 +11,13 @@ from sklearn.decomposition import PCA
 from sklearn.metrics import adjusted_mutual_info_score
 
 from diffeval.metrics.metric import Array, FeatureSet, LackingError
+from diffeval.metrics.occupancy import Side
 
-# Principal components that clusters are found in, and real images for each of them.
-COMPONENTS, PER_CLUSTER = 64, 50
+# Principal components that clusters are found in, and real and generated images for each of them.
+COMPONENTS, PER_CLUSTER, PER_GENERATED = 64, 50, 20
 MOST_CLUSTERS = 100
+# Real images that a cluster needs of either half of the reference, at least.
+LEAST_OF_CLUSTER = 5
 # Restarts of k-means; images from which on it goes by batches.
 RESTARTS, LARGE = 5, 20_000
 # Keys the halves of the reference.
@@ -36,6 +39,8 @@ class Modes:
         reference: mode of every image of the reference, for those who want to look at some.
         medoids: image of the reference in the middle of each mode, [K].
         held_out: mode of each held-out image; None without such, or where they are ``real``.
+        mixed_up: share of real images of each mode that are taken for each other one, [K, K]; None where that is not
+            known, or cannot be.
         agreement: adjusted mutual information of modes and labels of real images, 1 for equal ones; None without.
     """
 
@@ -47,6 +52,7 @@ class Modes:
     reference: Index
     medoids: Index
     held_out: Index | None
+    mixed_up: Array | None = None
     agreement: float | None = None
 
     def __len__(self) -> int:
@@ -78,7 +84,21 @@ def by_class(generated: FeatureSet, reference: FeatureSet) -> Modes:
         reference=all_,
         medoids=np.array(medoids),
         held_out=None,
+        mixed_up=_mixed_up(known, theirs),
     )
+
+
+def _mixed_up(images: FeatureSet, taken_for: Index) -> Array | None:
+    """From images whose classes are known, among those that the classifier knows."""
+    places = {name: place for place, name in enumerate(images.logit_classes)}
+    if images.labels is None or not images.classes or any(name not in places for name in images.classes):
+        return None
+    true = np.array([places[name] for name in images.classes])[images.labels]
+    found = np.zeros((len(places), len(places)))
+    np.add.at(found, (true, taken_for), 1.0)
+    np.fill_diagonal(found, 0.0)
+    shares: Array = found / np.maximum(np.bincount(true, minlength=len(places))[:, None], 1)
+    return shares
 
 
 def _surest(logits: Array, modes: Index, mode: int) -> int:
@@ -122,9 +142,12 @@ class Clustering:
         return found
 
 
-def usual_count(reference: FeatureSet) -> int:
-    """K: one for every 50 images of the reference, 2 to 100; a half finds them, and the other is counted in them."""
-    return int(np.clip(len(reference) // PER_CLUSTER, 2, MOST_CLUSTERS))
+def usual_count(reference: FeatureSet, n: int) -> int:
+    """K: one for every 50 images of the reference and every 20 generated ones, 2 to 100.
+
+    A half of the reference finds the clusters, and the other is counted in them.
+    """
+    return int(np.clip(min(len(reference) // PER_CLUSTER, n // PER_GENERATED), 2, MOST_CLUSTERS))
 
 
 def clusters_of(reference: FeatureSet, count: int, seed: int) -> Clustering:
@@ -173,3 +196,22 @@ def _name(mode: int, modes: Index, labels: Index | None, classes: Sequence[str],
         return f"cluster {mode} (empty)"
     label, number = inside.most_common(1)[0]
     return f"cluster {mode} ({number / inside.total():.0%} {classes[label]!r})"
+
+
+def sides(modes: Modes, generated: FeatureSet, reference: FeatureSet) -> tuple[Side, Side]:
+    """Generated and real images, with their classes where these were asked for, and are the same on both sides.
+
+    Classes that were not asked for are part of what is compared: a class that is not there is missing.
+    """
+    known = reference if modes.rows is not None else reference.held_out
+    same = known is not None and known.labels is not None and generated.classes == known.classes
+    if generated.labels is None or not generated.asked or not same:
+        return Side(modes.generated), Side(modes.real)
+    return Side(modes.generated, generated.labels), Side(modes.real, labels_of(modes, reference))
+
+
+def labels_of(modes: Modes, reference: FeatureSet) -> npt.NDArray[np.int64] | None:
+    """Of the real images."""
+    if modes.rows is not None:
+        return None if reference.labels is None else reference.labels[modes.rows]
+    return None if reference.held_out is None else reference.held_out.labels

@@ -4,8 +4,8 @@ import numpy as np
 import numpy.typing as npt
 
 from diffeval.metrics.metric import FeatureSet
-from diffeval.metrics.modes import Modes, by_cluster
-from diffeval.metrics.occupancy import Occupancy, Side, occupancy
+from diffeval.metrics.modes import LEAST_OF_CLUSTER, Modes, by_cluster, sides
+from diffeval.metrics.occupancy import Occupancy, occupancy
 
 # Other seeds, each with another number of clusters, as a share of the first.
 AGAIN = ((1, 1.0), (2, 1.0), (3, 0.7), (4, 1.4))
@@ -23,8 +23,9 @@ def unstable(modes: Modes, counted: Occupancy, generated: FeatureSet, reference:
         return found
     repeated = np.zeros(len(modes))
     for seed, share in AGAIN:
-        again = by_cluster(generated, reference, max(2, round(share * len(modes))), seed)
-        signs = _signs(occupancy(Side(again.generated), Side(again.real), len(again)), len(again))
+        most = len(reference) // 2 // LEAST_OF_CLUSTER
+        again = by_cluster(generated, reference, min(max(2, round(share * len(modes))), max(2, most)), seed)
+        signs = _signs(occupancy(*sides(again, generated, reference), len(again)), len(again))
         for mode in differing:
             sign = 1 if counted.status(mode) == "over" else -1
             repeated[mode] += np.mean(signs[again.real[modes.real == mode]] == sign) >= 0.5

@@ -16,6 +16,10 @@ COLLAPSED = 0.5
 SAME = 0.1
 # Images among which repeats are looked for, at most, and rows of a block.
 SEARCHED, BLOCK = 10_000, 2048
+# Pairs that are more than chance: so many times those of real images, and so many more.
+MANY = (3, 10)
+# Keys the order in which images are looked at.
+_ORDER = 0x5EED7
 
 Index = npt.NDArray[np.int64]
 
@@ -53,8 +57,10 @@ def spread(generated: Array, real: Array) -> Spread | None:
     count = min(len(generated), len(real), MOST)
     if count < LEAST:
         return None
-    centre = real[:count].mean(axis=0)
-    ours, theirs = (np.sqrt(nearest(points(one[:count], centre), 1, (1,))[0][:, 0]) for one in (generated, real))
+    centre = real.mean(axis=0)
+    ours, theirs = (
+        np.sqrt(nearest(points(_drawn(one, count), centre), 1, (1,))[0][:, 0]) for one in (generated, real)
+    )
     if not theirs.mean() > 0:
         return None
     ratio = float(ours.mean() / theirs.mean())
@@ -81,20 +87,28 @@ class Repeats:
     def support(self) -> float | None:
         """How many images there are to draw from, by the birthday paradox: n (n - 1) / 2 over pairs; None without.
 
-        Pairs that real images have, too, are taken off. Source: Arora and Zhang 2018.
+        Pairs that real images have, too, are taken off; no estimate where there are not many more than these. Source:
+        Arora and Zhang 2018.
         """
-        beyond = self.generated - self.real
-        return None if beyond <= 0 else self.searched * (self.searched - 1) / 2 / beyond
+        if self.generated <= MANY[0] * self.real + MANY[1]:
+            return None
+        return self.searched * (self.searched - 1) / 2 / (self.generated - self.real)
 
 
 def repeats(generated: Array, real: Array) -> Repeats:
     """Counts pairs nearer than a tenth of the median distance of real nearest neighbours, among equally many."""
     count = min(len(generated), len(real), SEARCHED)
-    centre = real[:count].mean(axis=0)
-    theirs, ours = points(real[:count], centre), points(generated[:count], centre)
+    centre = real.mean(axis=0)
+    theirs, ours = (points(_drawn(one, count), centre) for one in (real, generated))
     usual = float(np.median(nearest(theirs, 1, (1,))[0][:, 0]))
     limit = SAME**2 * usual
     return Repeats(count, _pairs_within(ours, limit), _pairs_within(theirs, limit))
+
+
+def _drawn(features: Array, count: int) -> Array:
+    """So many of them, in an order of their own: files lie sorted by class."""
+    order = np.random.Generator(np.random.Philox(_ORDER)).permutation(len(features))
+    return features[order[:count]]
 
 
 def _pairs_within(cloud: Points, squared: float) -> int:

@@ -54,3 +54,10 @@ def test_without_labels_or_a_classifier_there_is_nothing_to_say() -> None:
     assert leakage(without, REAL) == ((), None)
     unknown = FeatureSet(np.zeros((5, 1)), np.zeros(5, dtype=np.int64), np.zeros((5, 3)), ("gnu",), NAMES)
     assert leakage(unknown, REAL) == ((), None)
+
+
+def test_a_class_that_nobody_asked_for_or_real_images_lack_has_no_number() -> None:
+    rows, _ = leakage(images([[200, 0, 0], [0, 200, 0], [0, 0, 0]]), images([[0, 0, 0], [0, 200, 0], [0, 0, 200]]))
+    assert {row["asked"] for row in rows} == {"cat", "dog"}
+    assert {row["real_share"] for row in rows if row["asked"] == "cat"} == {None}
+    assert {row["p"] for row in rows if row["asked"] == "cat"} == {None}

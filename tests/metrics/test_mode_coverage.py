@@ -46,9 +46,10 @@ def test_clusters_are_found_by_one_half_and_counted_in_the_other() -> None:
 
 
 def test_the_usual_number_of_clusters_follows_the_reference() -> None:
-    assert usual_count(REAL) == 32
-    assert usual_count(blobs(99, 0)) == 2
-    assert usual_count(dataclasses.replace(REAL, features=np.zeros((20_000, 1)))) == 100
+    assert usual_count(REAL, 5000) == 32
+    assert usual_count(REAL, 300) == 15
+    assert usual_count(blobs(99, 0), 5000) == 2
+    assert usual_count(dataclasses.replace(REAL, features=np.zeros((20_000, 1))), 5000) == 100
 
 
 def test_a_cluster_that_is_dropped_is_missing_and_stable() -> None:
@@ -85,6 +86,19 @@ def test_a_cluster_that_is_there_may_be_collapsed() -> None:
     assert ["'c'" in str(row["mode"]) for row in collapsed] == [True]
     assert {row["status"] for row in found.tables["modes"]} == {"ok"}
     assert any("too alike" in said for said in found.warnings)
+
+
+def test_more_clusters_than_images_can_fill_are_refused() -> None:
+    with pytest.raises(LackingError, match=r"161 clusters need 1610 real images, the reference has 1600"):
+        mode_coverage(blobs(500, 1), REAL, False, clusters=161)
+    generated = blobs(1000, 1, [0, *[1 / 7] * 7])
+    # What differs is looked for among more clusters again, as far as there are images for them.
+    assert first(mode_coverage(generated, REAL, False, modes="clusters", clusters=160)).value is not None
+
+
+def test_features_of_one_dimension_have_no_map() -> None:
+    one, other = (dataclasses.replace(each, features=each.features[:, :1], _kept={}) for each in (blobs(500, 1), REAL))
+    assert "map_real" not in first(mode_coverage(one, other, False)).terms
 
 
 def test_without_a_classifier_there_are_clusters_alone() -> None:
@@ -158,7 +172,11 @@ def test_a_mode_too_small_to_be_seen_is_said_to_be(digits: tuple[FeatureSet, Fea
     found = first(mode_coverage(*digits, False))
     least = float(str(found.params["least_missing"]))
     assert 0.01 < least < 0.05
-    assert any("could be missing unseen" in said for said in found.warnings)
+    assert any(
+        f"with less than {least:.2g} of all real images could be missing unseen" in said for said in found.warnings
+    )
+    half = mode_coverage(digits[0].first(250), digits[1], False)[0]
+    assert float(str(half.params["least_missing"])) > least
 
 
 def test_held_out_images_in_the_generated_ones_place_are_on_one_side_only(

@@ -5,16 +5,8 @@ import pytest
 from scipy.spatial.distance import cityblock, jensenshannon
 from scipy.stats import chi2_contingency, fisher_exact
 
-from diffeval.metrics.occupancy import (
-    LEVEL,
-    Occupancy,
-    Side,
-    js_divergence,
-    least_missing,
-    missing_mass,
-    occupancy,
-    readings,
-)
+from diffeval.metrics.mode_readings import js_divergence, missing_mass, readings
+from diffeval.metrics.occupancy import LEVEL, Occupancy, Side, least_missing, occupancy
 
 
 def sampled(shares: list[float], n: int, key: int) -> Side:
@@ -131,9 +123,61 @@ def test_classes_that_were_asked_for_in_other_shares_are_no_fault() -> None:
     assert found.size == pytest.approx(weights.sum() ** 2 / (weights**2).sum())
     without = occupancy(*(Side(one.modes) for one in sides.values()), 4)
     assert [without.status(mode) for mode in range(4)] == ["thin", "thin", "over", "over"]
+    assert found.g_test() is None
     unlike = Side(np.where(sides["generated"].modes == 3, 2, sides["generated"].modes), labels["generated"])
     again = occupancy(unlike, sides["real"], 4)
     assert (again.status(2), again.status(3)) == ("over", "missing")
+
+
+def test_of_faultless_samples_with_rare_classes_asked_for_often_few_have_a_mode_named() -> None:
+    """Classes in shares 0.6^k, every one asked for alike; each lies in one of three modes of its own."""
+    random = np.random.Generator(np.random.Philox(7))
+    had = 0.6 ** np.arange(8)
+    named = 0
+    for _ in range(200):
+        labels = (np.arange(2000) % 8, random.choice(8, 1000, p=had / had.sum()))
+        ours, theirs = (Side(3 * one + random.choice(3, len(one), p=[0.6, 0.3, 0.1]), one) for one in labels)
+        found = occupancy(ours, theirs, 24)
+        named += any(found.status(mode) != "ok" for mode in range(24))
+    # 2% designed: 11 or more of 200 has p < 0.004.
+    assert named <= 10
+
+
+@pytest.mark.parametrize("swing", [0.15, 0.3])
+def test_where_many_modes_differ_a_little_the_interval_holds_the_truth(swing: float) -> None:
+    """None of 36 modes surely differs; what is read is too little, and the plain value too much."""
+    even = np.full(36, 1 / 36)
+    shares = even * np.where(np.arange(36) % 2, 1 + swing, 1 - swing)
+    truth, held, below = swing / 2, 0, 0
+    for key in range(40):
+        one = readings(
+            occupancy(sampled(shares.tolist(), 1000, 2 * key), sampled(even.tolist(), 1000, 2 * key + 1), 36)
+        )
+        low, high = one["missing_mass"].ci95
+        held += low <= truth <= high
+        below += one["missing_mass"].value < truth < one["missing_mass"].plain + 0.02
+    assert held >= 36
+    assert below >= 30
+
+
+def test_coverage_is_no_surer_than_the_least_mode_that_would_be_seen() -> None:
+    found = readings(occupancy(exactly([100] * 10), exactly([100] * 10), 10))["mode_coverage"]
+    assert found.value == 1.0
+    assert found.ci95 == (pytest.approx(1 - least_missing(1000, 1000, 10)), 1.0)
+
+
+def test_what_chance_leaves_empty_stands_in_the_null() -> None:
+    """Two images for each of 100 modes: an eighth of them has none, with nothing wrong."""
+    even = [0.01] * 100
+    found = readings(occupancy(sampled(even, 200, 0), sampled(even, 4000, 1), 100))["mode_coverage"]
+    assert found.null == pytest.approx(1 - np.exp(-2), abs=0.02)
+    assert abs(found.value - found.null) < 3 * found.null_error
+
+
+def test_a_mode_drawn_too_often_is_never_thin() -> None:
+    """All that is left of ten modes are two, at 3 and 7 times their share."""
+    found = occupancy(exactly([300, 700, *[0] * 8]), exactly([100] * 10), 10)
+    assert [found.status(mode) for mode in (0, 1, 2)] == ["ok", "over", "missing"]
 
 
 def test_asking_for_every_class_alike_lowers_the_error() -> None:
@@ -171,6 +215,20 @@ def test_a_mode_that_real_images_have_none_of_is_over() -> None:
     assert found.ratios[1] == float("inf")
     assert [found.status(mode) for mode in (0, 1)] == ["ok", "over"]
     assert found.interval(1) == (0.0, float("inf"))
+
+
+def test_a_class_that_is_not_there_is_missing_though_others_are_taken_for_it() -> None:
+    """One in a hundred of the others looks like mode 0, which 4% of real images are: a fifth of its share and more."""
+    real = exactly([400 + 96, 9600 - 96])
+    ours = exactly([100, 9900])
+    mixed_up = np.array([[0.0, 0.0], [0.01, 0.0]])
+    plain, tempered = (occupancy(ours, real, 2, one) for one in (None, mixed_up))
+    assert plain.status(0) == "thin"
+    assert tempered.status(0) == "missing"
+    # By hand: (100 - 0.01 x 9900) / (496 - 0.01 x 9504).
+    assert tempered.ratios[0] == pytest.approx((100 - 99) / (496 - 95.04))
+    low, high = tempered.interval(0)
+    assert low <= tempered.ratios[0] <= high < 0.1
 
 
 def test_a_mode_that_nobody_has_is_none() -> None:

@@ -50,3 +50,14 @@ def test_the_birthday_estimate_finds_how_many_images_there_are() -> None:
 
 def test_without_repeats_the_support_is_not_known() -> None:
     assert repeats(drawn(500, 0), drawn(500, 1)).support is None
+
+
+def test_the_order_of_the_files_does_not_matter() -> None:
+    """Real images lie sorted: first a hundred that are nearly alike, then the others."""
+    mixed = np.concatenate([0.01 * drawn(300, 2), 5 + drawn(2700, 3)])
+    random = np.random.Generator(np.random.Philox(9))
+    ours = np.concatenate([0.01 * drawn(100, 4), 5 + drawn(900, 5)])[random.permutation(1000)]
+    assert repeats(ours, mixed).support is None
+    found = spread(ours, mixed)
+    assert found is not None
+    assert found.low < 1 < found.high
