@@ -40,10 +40,16 @@ def sampling_faults(
         steps: to sample with.
     """
     name = sampled_by.name
+    if name.startswith("FlowMatch"):
+        return (
+            SamplerFault("fail", f"{name} samples flows, which this network, declared {prediction}, is not", _REMEDY),
+        )
     try:
         scheduler = sampled_by.build(prediction_type=prediction)
         scheduler.set_timesteps(min(steps, schedule.timesteps))
-    except (NotImplementedError, TypeError, ValueError, AttributeError, RuntimeError, IndexError) as error:
+    except ImportError as error:
+        return (_unseen(name, error),)
+    except (NotImplementedError, TypeError, ValueError, AttributeError, RuntimeError, IndexError, KeyError) as error:
         reason = " ".join(str(error).split())[:160]
         return (SamplerFault("fail", f"{name} cannot be built from {sampled_by.file}: {reason}", _REMEDY),)
     faults = [*_curve_faults(name, scheduler, schedule), *_dropped(sampled_by)]
@@ -54,6 +60,11 @@ def sampling_faults(
 
 
 _REMEDY = "sample with a scheduler made from the configuration that the network was trained with"
+
+
+def _unseen(name: str, error: ImportError) -> SamplerFault:
+    reason = " ".join(str(error).split())[:160]
+    return SamplerFault("warn", f"{name} could not be looked at: {reason}", "install what it needs, and check again")
 
 
 def curve_gap(mine: Array, other: Array) -> tuple[float, float]:
@@ -137,6 +148,8 @@ def _walk(
     sampler = Sampler("declared", sampled_by.name, dict(sampled_by.config))
     try:
         return walk_faults(make, sampler, schedule, prediction, Limits())
-    except (TypeError, ValueError, AttributeError, RuntimeError, IndexError) as error:
+    except ImportError as error:
+        return (_unseen(sampled_by.name, error),)
+    except (TypeError, ValueError, AttributeError, RuntimeError, IndexError, KeyError) as error:
         reason = " ".join(str(error).split())[:160]
         return (SamplerFault("fail", f"{sampled_by.name} stops with an error while it samples: {reason}", _REMEDY),)

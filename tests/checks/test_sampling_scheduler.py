@@ -116,6 +116,25 @@ def test_the_checks_say_it_without_images(digits: Checkpoint, tmp_path: Path) ->
     assert look("noise-schedule", healthy)[0].status == "not-applicable"
 
 
+def test_a_scheduler_that_needs_another_library_is_not_accused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lacking(self: SamplingScheduler, **changes: Any) -> Any:
+        raise ImportError("needs the torchsde library")
+
+    one = saved("DDIMScheduler", tmp_path, beta_schedule="linear")
+    monkeypatch.setattr(SamplingScheduler, "build", lacking)
+    (only,) = faults(one)
+    assert only.status == "warn"
+    assert "torchsde" in only.summary
+
+
+def test_a_scheduler_of_flows_is_named(tmp_path: Path) -> None:
+    (only,) = faults(saved("FlowMatchEulerDiscreteScheduler", tmp_path))
+    assert only.status == "fail"
+    assert "samples flows" in only.summary
+
+
 def test_what_is_no_scheduler_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DiffevalError, match=r"no scheduler_config\.json"):
         read_sampling_scheduler(tmp_path)

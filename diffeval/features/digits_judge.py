@@ -1,0 +1,83 @@
+"""The digits judge: a small CLIP that knows pictures of digits and captions of them, built in.
+
+open_clip's own architecture and tokenizer, small: so that whatever is done with a large CLIP can be done, and tried,
+on any machine. Of the vocabulary's 49,408 rows the file holds those that its captions use; the others are drawn as
+before training, from the seed in the file. A caption in other words is still read, as far as its words are known.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+
+from diffeval.builtin import FOLDER
+from diffeval.errors import DiffevalError
+
+WEIGHTS = FOLDER / "digits_judge.safetensors"
+SIDE, WIDTH, EMBEDDING, VOCABULARY, CONTEXT = 8, 64, 32, 49_408, 77
+VISION = {"image_size": SIDE, "layers": 3, "width": WIDTH, "head_width": 16, "patch_size": 2}
+TEXT = {"context_length": CONTEXT, "vocab_size": VOCABULARY, "width": WIDTH, "heads": 4, "layers": 2}
+# Standard deviation of token rows before training, as open_clip draws them.
+SPREAD = 0.02
+TOKENS, ROWS, SEED = "token_embedding.weight", "token_embedding.rows", "seed"
+
+WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+# Captions that it was trained with; ``{}`` stands for the word or, where so marked, for the figure.
+TEMPLATES = (
+    "a handwritten {}",
+    "the digit {}",
+    "a picture of the number {}",
+    "the number {} in white on black",
+    "a small grey image of a {}",
+    "someone wrote a {}",
+    "{}",
+    "a scan of the figure {}",
+)
+# Wordings that it never saw.
+HELD_OUT_TEMPLATES = ("a photo of a {} written by hand", "this is a {}", "the handwritten digit {}, very small")
+
+
+def caption(label: int, template: str = TEMPLATES[0], *, figure: bool = False) -> str:
+    """What a picture of a digit shows, in words, or with the figure itself."""
+    return template.format(label if figure else WORDS[label])
+
+
+def new_judge() -> Any:
+    """open_clip's network, untrained; it draws from torch's global state, which the caller keeps."""
+    from open_clip import CLIP
+
+    return CLIP(EMBEDDING, VISION, TEXT)
+
+
+def token_rows(seed: int) -> torch.Tensor:
+    """The table of tokens as it is before training, [VOCABULARY, WIDTH]."""
+    return torch.randn(VOCABULARY, WIDTH, generator=torch.Generator().manual_seed(seed)) * SPREAD
+
+
+def load_judge(path: Path = WEIGHTS) -> Any:
+    """open_clip's network with the judge's weights, in eval mode.
+
+    Raises:
+        DiffevalError: if the file is missing or is none of its own.
+    """
+    if not path.exists():
+        raise DiffevalError(f"digits judge: {path} is missing; install diffeval again")
+    try:
+        with safe_open(path, "pt") as file:
+            state = {key: file.get_tensor(key).float() for key in file.keys() if key != ROWS}  # noqa: SIM118
+            rows, seed = file.get_tensor(ROWS).long(), int((file.metadata() or {})[SEED])
+    except (KeyError, OSError, ValueError, SafetensorError) as error:
+        raise DiffevalError(f"digits judge: {path} is no file of its own ({error}); install diffeval again") from error
+    table = token_rows(seed)
+    table[rows] = state[TOKENS]
+    with torch.random.fork_rng(devices=[]):
+        network = new_judge()
+    network.load_state_dict({**network.state_dict(), **state, TOKENS: table})
+    return network.eval()
+
+
+def to_picture(images: torch.Tensor) -> torch.Tensor:
+    """uint8 [n, 1, 8, 8] or [n, 3, 8, 8] to what the judge takes: float32 [n, 3, 8, 8] from -1 to 1."""
+    unit = images.float() / 127.5 - 1.0
+    return unit.expand(-1, 3, -1, -1) if images.shape[1] == 1 else unit
