@@ -41,9 +41,9 @@ def mode_coverage(
     mode_coverage: share of real images in modes that are generated at a fifth of their real rate or more; 0 to 1,
     best 1. missing_mass: sum over modes of max(0, real share - generated share), less what two samples of one
     distribution read; 0 to 1, best 0, may fall below. js_divergence: Jensen-Shannon divergence of the shares in nats,
-    less the same; 0 to log 2, best 0. Of these two, redraws of both multinomials give bias and error; the bias of a
-    defect that is spread over many modes is not taken off whole, and the interval reaches up to the plain value. Beside
-    each stands what held-out real images read, as many as there are, up to n; without such, what redraws do.
+    less the same; 0 to log 2, best 0. Of these two, redraws of both multinomials give bias and error; a defect that is
+    spread over many modes is taken for chance in part, and the interval reaches up to the plain value. Beside each
+    stands what held-out real images read, as many as there are, up to n; without such, what redraws do.
 
     The table ``modes`` names what differs: p-values are Fisher's, corrected by Holm, and hold 2% for all modes
     together; missing is below a fifth of the real share, thin below 0.8, over above 1.25 of it. Clusters are found
