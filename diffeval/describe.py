@@ -1,6 +1,6 @@
 """What a command would do, in lines: everything is opened and checked, nothing is sampled or written."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +12,11 @@ from diffeval.features.extractor import UNFITTED
 from diffeval.measured import Extracting, Measured, Real, open_measured
 from diffeval.plan import SamplingPlan, Settings, plan_images, protocol_of
 from diffeval.precision import make_target
-from diffeval.prepared import Prepared, available, prepare
+from diffeval.prepared import Prepared, available, prepare, refuse_impossible
 from diffeval.progress import SilentReporter
 from diffeval.runs.directory import RunDirectory, default_name
 from diffeval.runs.files import require_writable_above
-from diffeval.runs.records import Protocol
+from diffeval.runs.records import Param, Protocol
 from diffeval.scoring import log_counts
 from diffeval.suite import Suite, choose
 
@@ -40,19 +40,23 @@ def describe(
     out: Path | None = None,
     task: str = "eval",
     metrics: Sequence[str] | None = None,
+    options: Mapping[str, Mapping[str, Param]] | None = None,
     precision: float | None = None,
     max_n: int | None = None,
 ) -> list[str]:
     """What ``evaluate`` would do; see there."""
-    suite = choose(metrics)
+    suite = choose(metrics).configured(options or {})
     target = make_target(precision, max_n, settings.n)
     measured = open_measured(checkpoint, opening=opening)
     known = prepare(measured, settings, ref, extracting, opening, SilentReporter(), fit=False)
+    refuse_impossible(suite, known)
     counts = log_counts(settings.n, at, known.extractor.dim, suite, bounded=target is None, most=available(measured))
     lines = _images(measured, known.plan, settings)
     if target is not None:
         lines.append(f"precision   until ±{100 * target.precision:g}%, at most {target.max_n} images")
     lines += _scores(known, settings, counts, suite)
+    for name, given in suite.options.items():
+        lines.append(f"options     {name}: {', '.join(f'{key} {value}' for key, value in given.items())}")
     if known.extractor.id.endswith(UNFITTED):
         return [*lines, f"run         {out or 'runs/...'} (its extractor is trained first: about a minute, once)"]
     protocol = protocol_of(task, known.plan.generator, extractor=known.extractor, reference=known.reference)

@@ -34,7 +34,7 @@ from diffeval.mode_pictures import PICTURES, mode_pictures
 from diffeval.per_class import read_classes, worst_sentence
 from diffeval.plan import ImageMaker, SamplingPlan, Settings, plan_images, protocol_of
 from diffeval.precision import Target, make_target, next_count
-from diffeval.prepared import Prepared, available, prepare, usual_n
+from diffeval.prepared import Prepared, available, prepare, refuse_impossible, usual_n
 from diffeval.progress import Reporter, SilentReporter
 from diffeval.ready import Shown
 from diffeval.real import RealImages, real_images
@@ -104,6 +104,7 @@ def evaluate(
     n = settings.n
     enough = None if wanted.target is not None else lambda dim: wanted.counts(n, dim, available(measured))
     known = prepare(measured, settings, ref, extracting, opening, reporter, enough)
+    refuse_impossible(wanted.suite, known)
     return evaluate_prepared(measured, settings, known, wanted, reporter)
 
 

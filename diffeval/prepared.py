@@ -3,12 +3,15 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from diffeval.data.source import OpenOptions
+from diffeval.data.source import ImageSource, OpenOptions
+from diffeval.errors import DiffevalError
 from diffeval.features.extractor import UNFITTED, Extractor
 from diffeval.measured import Extracting, Measured, Real, open_reference, plan_extractor, settle
+from diffeval.metrics.metric import METRICS, LackingError
 from diffeval.plan import SamplingPlan, Settings, plan_images
 from diffeval.progress import Reporter
 from diffeval.ready import ReadyImages
+from diffeval.suite import Suite
 
 USUAL_N = 5000
 
@@ -80,6 +83,21 @@ class _Unfitted(Exception):  # noqa: N818  # no error: it leads out of a factory
     def __init__(self, draft: Extractor) -> None:
         super().__init__(draft.id)
         self.draft = draft
+
+
+def refuse_impossible(suite: Suite, known: Prepared) -> None:
+    """Asks each metric whether it can be computed with this extractor and this reference.
+
+    Raises:
+        DiffevalError: for one that was asked for and cannot.
+    """
+    reference = known.reference
+    images = len(reference) if isinstance(reference, ImageSource) else reference.n
+    for name in suite.metrics if suite.asked and images is not None else ():
+        try:
+            METRICS[name].possible(images, known.extractor.classes, **suite.options.get(name, {}))
+        except LackingError as error:
+            raise DiffevalError(f"{name}: {error}") from error
 
 
 def available(measured: Measured) -> int | None:

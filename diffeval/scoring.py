@@ -98,7 +98,8 @@ def log_counts(
         held = counts[-1] if counts else n
         remedy = f"use --n {needed} or more"
         if most is not None and most < needed:
-            remedy = "give more images, an extractor with fewer dimensions, or diffeval eval --metrics kid"
+            fewer = ", an extractor with fewer dimensions, or diffeval eval --metrics kid"
+            remedy = "give more images" + (fewer if suite.needs(1) < needed else "")
         raise DiffevalError(
             f"{first}: {held} images, needs at least {needed} (the extractor has {dim} dimensions); {remedy}"
         )

@@ -66,6 +66,7 @@ def run_and_show(
     asked: dict[str, Any] = {
         "task": task,
         "metrics": metrics,
+        "options": metric_options,
         "settings": settings,
         "at": at,
         "precision": precision,
@@ -78,7 +79,7 @@ def run_and_show(
     if output.dry_run:
         show_plan(describe(measured, **asked), common)  # the same words as evaluate's
         return None
-    asked |= {"options": metric_options, "keep": keep, "fresh": output.fresh, "reporter": reporter}
+    asked |= {"keep": keep, "fresh": output.fresh, "reporter": reporter}
     results = evaluate(measured, **asked)
     show(results, common)
     if all(score.value is None for score in results.scores):

@@ -126,6 +126,8 @@ class Metric:
         from_moments: whether the reference's mean and covariance suffice.
         higher_is_better: the direction of the scores.
         opposed: scores among them that go the other way.
+        possible: (images of the reference, names that the extractor's classifier knows, and the configuration by
+            keyword); raises ``LackingError`` for what cannot be computed with these, before anything is.
         place: its place in the standard suite, from 1; None where it is no part of that.
         compute: (generated, reference, independent) -> one Estimate per score; its configuration by keyword.
             ``independent`` says that the reference is a sample of its own, unknown to whatever made the generated
@@ -139,6 +141,7 @@ class Metric:
     higher_is_better: bool = False
     place: int | None = None
     opposed: tuple[str, ...] = ()
+    possible: Callable[..., None] = lambda images, classes, **options: None
 
     def direction(self, score: str) -> bool:
         """Whether a higher value of a score is better."""

@@ -69,12 +69,8 @@ def mode_coverage(
         # Real images in the generated ones' place: they cannot be on both sides.
         generated = held_out.at(slice(0, None, 2))
         reference = replace(reference, held_out=held_out.at(slice(1, None, 2)))
+    possible(len(reference), generated.logit_classes, modes=modes, clusters=clusters)
     count = clusters or usual_count(reference, len(generated))
-    if modes != "labels" and count * LEAST_OF_CLUSTER > len(reference) // 2:
-        raise LackingError(
-            f"{count} clusters need {2 * LEAST_OF_CLUSTER * count} real images, the reference has {len(reference)}: "
-            f"give fewer --clusters"
-        )
     found: list[Estimate] = []
     for kind in KINDS if modes == "both" else (modes,):
         try:
@@ -85,6 +81,21 @@ def mode_coverage(
             raise
         found += _estimates(one, generated, reference)
     return _with_tables(found, generated, reference)
+
+
+def possible(images: int, classes: Sequence[str], *, modes: str = "both", clusters: int = 0) -> None:
+    """Refuses modes by class without a classifier, and more clusters than the reference can fill.
+
+    Raises:
+        LackingError: for these.
+    """
+    if modes == "labels" and not classes:
+        raise LackingError("modes by class need an extractor with a classifier, and this one has none")
+    if modes != "labels" and 2 * LEAST_OF_CLUSTER * clusters > images:
+        raise LackingError(
+            f"{clusters} clusters need {2 * LEAST_OF_CLUSTER * clusters} real images, the reference has {images}: "
+            f"give fewer --clusters"
+        )
 
 
 def _estimates(modes: Modes, generated: FeatureSet, reference: FeatureSet) -> Iterator[Estimate]:
@@ -258,5 +269,5 @@ def _map(generated: Array, reference: Array) -> dict[str, npt.NDArray[np.generic
 
 
 METRICS.register("mode_coverage")(
-    Metric(SCORES, lambda dim: LEAST, mode_coverage, higher_is_better=True, opposed=SCORES[1:])
+    Metric(SCORES, lambda dim: LEAST, mode_coverage, higher_is_better=True, opposed=SCORES[1:], possible=possible)
 )

@@ -34,7 +34,7 @@ def test_the_dropped_class_is_named_and_shown_without_a_network() -> None:
     _digits_without(7)
     done = _run("coverage", "images:some.npz", "--ref", "digits@heldout", "--modes", "labels", "--device", "cpu")
     assert done.exit_code == 0, done.output
-    assert "1 of 10 modes (labels) are missing: 7 (0.00 of its real share)" in " ".join(done.stdout.split())
+    assert "1 of 10 modes (labels) is missing: 7 (0.00 of its real share)" in " ".join(done.stdout.split())
     (run,) = Path("runs").glob("some-*-coverage-*")
     page = (run / "report.html").read_text()
     assert "class 7" in page
@@ -62,6 +62,13 @@ def test_json_has_every_score_once_for_each_kind(tiny_checkpoint: Path) -> None:
         assert score["params"]["extractor"] == "digits"
 
 
+def test_a_dry_run_says_what_counts_as_a_mode(tiny_checkpoint: Path) -> None:
+    done = _run("coverage", str(tiny_checkpoint), "--modes", "clusters", "--clusters", "9", "--dry-run", *FAST)
+    assert done.exit_code == 0, done.output
+    assert "options     mode_coverage: modes clusters, clusters 9" in done.stdout
+    assert not Path("runs").exists()
+
+
 def test_another_kind_of_modes_is_computed_anew(tiny_checkpoint: Path) -> None:
     first = _run("coverage", str(tiny_checkpoint), "--modes", "labels", *FAST)
     assert "(clusters)" not in first.stdout
@@ -76,6 +83,7 @@ def test_another_kind_of_modes_is_computed_anew(tiny_checkpoint: Path) -> None:
         (("--modes", "kinds"), "--modes is 'kinds', must be one of labels, clusters, both"),
         (("--clusters", "1"), "--clusters is 1, needs at least 2"),
         (("--n", "50"), "50 images, needs at least 200"),
+        (("--clusters", "200"), "mode_coverage: 200 clusters need 2000 real images, the reference has 1297"),
     ],
 )
 def test_mistakes_get_one_line(words: tuple[str, ...], message: str) -> None:
