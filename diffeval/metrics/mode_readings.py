@@ -34,7 +34,7 @@ class Reading:
     Attributes:
         value: less what redraws read too much.
         plain: as it is.
-        std_error: over redraws of both sides; no less than one image of either makes.
+        std_error: over redraws of both sides; of shares no less than one image of either makes.
         null: what redraws read where nothing is wrong, the same taken off.
         null_error: over these.
         ci95: see above; of coverage no nearer to 1 than the least mode whose absence would be seen.
@@ -89,7 +89,9 @@ def readings(one: Occupancy) -> dict[str, Reading]:
     found = {}
     for name, statistic in statistics.items():
         plain, reads, at_null = float(statistic(one.real_shares, one.shares)), statistic(*drawn), statistic(*null)
-        error, null_error = (max(float(each.std(ddof=1)), least) for each in (reads, at_null))
+        # Of shares; a divergence is of second order in them.
+        floor = 0.0 if name == "js_divergence" else least
+        error, null_error = (max(float(each.std(ddof=1)), floor) for each in (reads, at_null))
         half = QUANTILE * error
         if name == "mode_coverage":
             # Chance leaves modes empty, and fills none: that is what its null says, and nothing is taken off.
