@@ -20,7 +20,6 @@ from typing import Any
 
 import torch
 from record import FOLDER, save
-from scipy.stats import beta
 from zoo.planted import Planted, planted, sampler_faults
 from zoo.table import ENTRIES, Entry
 from zoo.trainings import open_data, open_entry
@@ -28,6 +27,7 @@ from zoo.trainings import open_data, open_entry
 from diffeval.checkpoints.checkpoint import Checkpoint
 from diffeval.checks.check import Subject, look, ordered
 from diffeval.errors import DiffevalError
+from diffeval.metrics.shares import share_interval
 from diffeval.plan import Settings, plan_sampling
 
 CASES = FOLDER / "fault_matrix_cases.json"
@@ -133,8 +133,7 @@ def interval(hits: int, of: int) -> str:
     """Clopper and Pearson's 95% interval of a share."""
     if not of:
         return ""
-    low = 0.0 if hits == 0 else float(beta.ppf(0.025, hits, of - hits + 1))
-    high = 1.0 if hits == of else float(beta.ppf(0.975, hits + 1, of - hits))
+    low, high = share_interval(hits, of)
     return f"{low:.2f} .. {high:.2f}"
 
 

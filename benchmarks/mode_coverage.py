@@ -18,7 +18,6 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from record import FOLDER, save
-from scipy.stats import beta
 
 import diffeval
 from diffeval import Settings
@@ -27,6 +26,7 @@ from diffeval.features.extractor import ExtractorRequest
 from diffeval.features.opening import open_extractor
 from diffeval.metrics.metric import Estimate, FeatureSet
 from diffeval.metrics.mode_coverage import mode_coverage
+from diffeval.metrics.shares import share_interval
 from diffeval.progress import SilentReporter
 from diffeval.real import _features
 
@@ -123,8 +123,7 @@ def named(found: tuple[Estimate, ...], kind: str, *, stable: bool) -> dict[str, 
 
 def interval(hits: int, of: int) -> str:
     """Clopper and Pearson's 95% interval of a share."""
-    low = 0.0 if hits == 0 else float(beta.ppf(0.025, hits, of - hits + 1))
-    high = 1.0 if hits == of else float(beta.ppf(0.975, hits + 1, of - hits))
+    low, high = share_interval(hits, of)
     return f"{low:.3f} .. {high:.3f}"
 
 
