@@ -110,11 +110,18 @@ def looked_at(
         subject = _of_subset(case, subset, subject)
     for name in wanted:
         result, _ = look(name, subject)
-        found[name] = {"status": result.status, "summary": result.summary, "values": dict(result.values)}
+        summary = _without_places(result.summary, folder, mnist)
+        found[name] = {"status": result.status, "summary": summary, "values": dict(result.values)}
     return {
         "cluster": case.cluster, "fault": case.fault, "check": case.check, "also": list(case.also),
         "seconds": time.process_time() - started, "found": dict(sorted(found.items())),
     }  # fmt: skip
+
+
+def _without_places(summary: str, folder: Path, mnist: str | None) -> str:
+    """Where the zoo and the data lie is nobody's business."""
+    shown = summary.replace(str(folder), "ZOO")
+    return shown.replace(mnist, "MNIST") if mnist else shown
 
 
 def _of_subset(case: Case, subset: Path, whole: Subject) -> Subject:

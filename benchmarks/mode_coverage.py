@@ -28,7 +28,7 @@ from diffeval.metrics.metric import Estimate, FeatureSet
 from diffeval.metrics.mode_coverage import mode_coverage
 from diffeval.metrics.shares import share_interval
 from diffeval.progress import SilentReporter
-from diffeval.real import _features
+from diffeval.real import features_of
 
 Index = npt.NDArray[np.int64]
 Rows = list[dict[str, object]]
@@ -52,7 +52,7 @@ def everything(data: str, mnist: str | None) -> FeatureSet:
     sources = [open_source(f"{name}@{split}") for split in ("train", "heldout")]
     kind = "digits" if data == "digits" else "fitted"
     extractor = open_extractor(kind, ExtractorRequest(device=torch.device("cpu"), reference=_first(sources, data)))
-    sets = [_features(source, extractor, SilentReporter()) for source in sources]
+    sets = [features_of(source, extractor, SilentReporter()) for source in sources]
     assert all(one.logits is not None and one.labels is not None for one in sets), "both have classifiers and labels"
     return replace(
         sets[0],

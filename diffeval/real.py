@@ -43,8 +43,8 @@ def real_images(measured: Measured, reference: Real, extractor: Extractor, repor
         return _from_statistics(measured, reference, extractor)
     held_out = held_out_source(reference, reporter)
     drift = drift_sentence(reference, extractor, reporter)
-    known = _features(reference, extractor, reporter)
-    others = None if held_out is None else _features(held_out, extractor, reporter)
+    known = features_of(reference, extractor, reporter)
+    others = None if held_out is None else features_of(held_out, extractor, reporter)
     return RealImages(
         spec=reference.spec,
         extractor=extractor.name,
@@ -55,7 +55,8 @@ def real_images(measured: Measured, reference: Real, extractor: Extractor, repor
     )
 
 
-def _features(source: ImageSource, extractor: Extractor, reporter: Reporter) -> FeatureSet:
+def features_of(source: ImageSource, extractor: Extractor, reporter: Reporter) -> FeatureSet:
+    """Features of a source's images with all that is known of them; from the cache where they are there."""
     found = extract_source(source, extractor, reporter)
     logits = None if found.logits is None else found.logits.astype(np.float64)
     return FeatureSet(

@@ -13,7 +13,7 @@ from diffeval.metrics.metric import Estimate, FeatureSet, LackingError
 from diffeval.metrics.mode_coverage import mode_coverage
 from diffeval.metrics.modes import by_cluster, clusters_of, usual_count
 from diffeval.progress import SilentReporter
-from diffeval.real import _features
+from diffeval.real import features_of
 
 NAMES = tuple("abcdefgh")
 
@@ -114,7 +114,7 @@ def digits() -> tuple[FeatureSet, FeatureSet]:
     """A part of the training images, and a reference of the others with those that are held out."""
     extractor = open_extractor("digits", ExtractorRequest(device=torch.device("cpu")))
     train, held_out = (
-        _features(open_source(f"digits@{split}"), extractor, SilentReporter()) for split in ("train", "heldout")
+        features_of(open_source(f"digits@{split}"), extractor, SilentReporter()) for split in ("train", "heldout")
     )
     order = np.random.Generator(np.random.Philox(5)).permutation(len(train))
     ours, theirs = np.sort(order[:500]), np.sort(order[500:])
