@@ -111,8 +111,14 @@ def noise_schedule(
     finding = _judge(found, declared, ranked, values, limits)
     if finding.status in ("fail", "warn"):
         finding = replace(finding, ruled_out=_ruled_out(scan, values))
-    if said is not None and finding.status != "fail":
-        finding = replace(finding, status="warn", summary=f"{said.summary}; {finding.summary}", fix=said.fix)
+    if said is not None:
+        both = (finding, said) if finding.status == "fail" else (said, finding)
+        finding = replace(
+            finding,
+            status="fail" if finding.status == "fail" else "warn",
+            summary="; ".join(one.summary for one in both),
+            fix="; ".join(one.fix for one in both if one.fix),
+        )
     return replace(
         finding, values=values, rows=_rows(whole, scan), tables={"risk": _map(scan), "declared": _curve(scan)}
     )

@@ -13,6 +13,7 @@ from diffeval.checkpoints.scheduler_config import SamplingScheduler, read_sampli
 from diffeval.checks.check import Subject, look
 from diffeval.checks.pipeline import SamplerFault
 from diffeval.checks.sampling_scheduler import curve_gap, sampling_faults
+from diffeval.data.source import ImageSource
 from diffeval.diffusion.schedule import NoiseSchedule, named_schedule
 from diffeval.errors import DiffevalError
 from diffeval.plan import Settings, plan_sampling
@@ -114,6 +115,20 @@ def test_the_checks_say_it_without_images(digits: Checkpoint, tmp_path: Path) ->
     assert "take the output for v_prediction" in of_type.summary
     healthy = Subject(digits, generator, 4)  # type: ignore[arg-type]
     assert look("noise-schedule", healthy)[0].status == "not-applicable"
+
+
+def test_a_warning_of_the_sampler_stands_beside_what_the_weights_say(
+    digits: Checkpoint, digit_images: ImageSource, tmp_path: Path
+) -> None:
+    config = {"beta_schedule": "squaredcos_cap_v2", "num_train_timesteps": 1000}
+    steep = saved("DPMSolverMultistepScheduler", tmp_path, **config)
+    generator = plan_sampling(digits, Settings(n=8)).generator
+    subject = Subject(digits, generator, 8, digit_images, sampled_by=steep)  # type: ignore[arg-type]  # is sampled
+    found = look("noise-schedule", subject)[0]
+    assert found.status == "warn"
+    assert "its order breaks down" in found.summary
+    assert "the weights follow the declared schedule" in found.summary
+    assert "lambda_min_clipped" in found.fix
 
 
 def test_a_scheduler_that_needs_another_library_is_not_accused(
