@@ -33,6 +33,7 @@ ROWS = (
         "plan",
         "job",
         "harvest",
+        "pairing",
         "real",
         "precision",
         "scoring",

@@ -24,6 +24,7 @@ NAMES: Mapping[str, Sequence[str]] = {
     "negative": ("negative_prompt", "negative"),
     "group": ("group", "category", "challenge", "type"),
     "seed": ("seed",),
+    "concept": ("concept", "class", "label"),
 }
 
 
@@ -37,6 +38,8 @@ class Prompt:
         negative: what the image is not to show; empty without.
         group: that it is told apart by; empty without.
         seed: of its image; None without.
+        concept: what it asks for, which other wordings may share; of a class-conditional checkpoint the class, by
+            name or index. Empty where the file has none.
     """
 
     id: str
@@ -44,6 +47,7 @@ class Prompt:
     negative: str = ""
     group: str = ""
     seed: int | None = None
+    concept: str = ""
 
 
 def read_prompts(path: Path) -> tuple[Prompt, ...]:
@@ -51,8 +55,8 @@ def read_prompts(path: Path) -> tuple[Prompt, ...]:
 
     ``.txt`` has one in each line, and empty lines count for nothing; ``.csv`` and ``.tsv`` have a head with a column
     ``prompt`` (or ``caption``, ``text``), and what else there is of id, negative_prompt, group (or PartiPrompts'
-    Category) and seed; ``.jsonl`` has an object with these keys in each line; ``.json`` is a list of such objects, or
-    COCO's captions, of which an image may have several: ids are then ``IMAGE/NUMBER``.
+    Category), seed and concept (or class); ``.jsonl`` has an object with these keys in each line; ``.json`` is a list
+    of such objects, or COCO's captions, of which an image may have several: ids are then ``IMAGE/NUMBER``.
 
     Raises:
         DiffevalError: for a file that is missing, of another kind, or empty, for prompts that are empty, too long, or
@@ -165,16 +169,23 @@ def _from_row(name: str, number: int, held: Mapping[str, Any]) -> Prompt:
         ) from error
     if "id" in held and own in (None, ""):
         raise DiffevalError(f"prompts: {name}, prompt {number + 1} has no id, where others have one")
-    negative, group = (str(held.get(key) or "").strip() for key in ("negative", "group"))
+    negative, group, concept = (_word(held.get(key)) for key in ("negative", "group", "concept"))
     text = "" if held["text"] is None else str(held["text"]).strip()
-    return Prompt(str(number) if own is None else str(own), text, negative, group, drawn)
+    return Prompt(str(number) if own is None else str(own), text, negative, group, drawn, concept)
+
+
+def _word(value: Any) -> str:
+    return "" if value is None else str(value).strip()
 
 
 def _checked(name: str, one: Prompt) -> Prompt:
     """Refuses what no encoder should be given, and what would act where it is printed."""
     if not one.text:
         raise DiffevalError(f"prompts: {name}: prompt {one.id[:40]!r} is empty; leave it out")
-    for what, text in (("prompt", one.text), ("negative prompt", one.negative), ("id", one.id), ("group", one.group)):
+    for what, text in (
+        ("prompt", one.text), ("negative prompt", one.negative), ("id", one.id), ("group", one.group),
+        ("concept", one.concept),
+    ):  # fmt: skip
         if len(text) > LONGEST:
             raise DiffevalError(
                 f"prompts: {name}: the {what} of {one.id[:40]!r} has {len(text):,} characters, at most {LONGEST:,}"

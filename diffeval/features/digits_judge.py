@@ -5,6 +5,8 @@ on any machine. Of the vocabulary's 49,408 rows the file holds those that its ca
 before training, from the seed in the file. A caption in other words is still read, as far as its words are known.
 """
 
+import hashlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +14,14 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from diffeval.builtin import FOLDER
+from diffeval.data.source import Images
+from diffeval.diffusion.sampling import full_precision
 from diffeval.errors import DiffevalError
+from diffeval.features.clip_text import TextTower
+from diffeval.features.extractor import Extracted, Extractor, ExtractorRequest, refuse
 
+# Of the ``clip`` extractor.
+VARIANT = "digits"
 WEIGHTS = FOLDER / "digits_judge.safetensors"
 SIDE, WIDTH, EMBEDDING, VOCABULARY, CONTEXT = 8, 64, 32, 49_408, 77
 VISION = {"image_size": SIDE, "layers": 3, "width": WIDTH, "head_width": 16, "patch_size": 2}
@@ -75,6 +83,42 @@ def load_judge(path: Path = WEIGHTS) -> Any:
         network = new_judge()
     network.load_state_dict({**network.state_dict(), **state, TOKENS: table})
     return network.eval()
+
+
+def digits_judge(request: ExtractorRequest) -> Extractor:
+    """The judge as an extractor: ``clip:digits``.
+
+    Raises:
+        DiffevalError: if its file is missing, or for what it cannot do.
+    """
+    refuse(replace(request, variant=None), f"clip:{VARIANT}", resize=True, fast=True)
+    path, device = request.weights or WEIGHTS, request.device
+    network = load_judge(path).to(device).requires_grad_(False)
+
+    @torch.inference_mode()
+    def run(images: Images) -> Extracted:
+        if images.shape[1:] != (1, SIDE, SIDE):
+            raise DiffevalError(
+                f"extractor: clip:{VARIANT} takes grey {SIDE}x{SIDE} images, got "
+                f"{'x'.join(map(str, images.shape[1:]))}; give --weights of a CLIP network"
+            )
+        with full_precision():
+            found = network.encode_image(to_picture(torch.from_numpy(images)).to(device))
+            return Extracted(found.cpu().numpy(), None)
+
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    return Extractor(
+        f"clip:{VARIANT}",
+        f"clip/{VARIANT}/{digest[:16]}",
+        EMBEDDING,
+        "none",
+        (),
+        run,
+        layer="projected image features, not brought to unit length",
+        normalisation="to [-1, 1]",
+        takes=(1, SIDE, SIDE),
+        texts=TextTower(lambda: network, device),
+    )
 
 
 def to_picture(images: torch.Tensor) -> torch.Tensor:

@@ -1,6 +1,6 @@
 """What an extractor is, and which one a kind of data gets."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -34,6 +34,19 @@ class Extracted:
 
 
 @dataclass(frozen=True, slots=True)
+class Texts:
+    """What an extractor that reads, too, makes of texts.
+
+    Attributes:
+        features: float32 [k, d], in the same space as those of images.
+        cut: bool [k], whether a text was longer than what it reads, and lost its end.
+    """
+
+    features: Features
+    cut: npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
 class Extractor:
     """Maps uint8 images [n, C, H, W] to features.
 
@@ -50,6 +63,8 @@ class Extractor:
         notes: what the user should hear, e.g. the held-out accuracy of an extractor that was fitted.
         exact: makes the same extractor in full precision; None for one that is.
         takes: (C, H, W) of the only images that it takes; None where it resizes any.
+        texts: embeds texts into the space of its features, so that it can judge whether an image follows its prompt;
+            None for one that only sees.
     """
 
     name: str
@@ -63,6 +78,7 @@ class Extractor:
     notes: tuple[str, ...] = ()
     exact: Callable[[], "Extractor"] | None = None
     takes: Shape | None = None
+    texts: Callable[[Sequence[str]], Texts] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,8 @@ from PIL import Image
 
 from diffeval.data.pixels import Images
 from diffeval.errors import DiffevalError
-from diffeval.features.clip import OPENAI_KEYS, clip
+from diffeval.features.clip import clip
+from diffeval.features.clip_networks import OPENAI_KEYS
 from diffeval.features.extractor import Extractor, ExtractorRequest
 
 CPU = torch.device("cpu")
