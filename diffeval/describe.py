@@ -14,6 +14,7 @@ from diffeval.plan import SamplingPlan, Settings, plan_images, protocol_of
 from diffeval.precision import make_target
 from diffeval.prepared import Prepared, available, prepare, refuse_impossible
 from diffeval.progress import SilentReporter
+from diffeval.prompting import Prompting
 from diffeval.runs.directory import RunDirectory, default_name
 from diffeval.runs.files import require_writable_above
 from diffeval.runs.records import Param, Protocol
@@ -43,12 +44,15 @@ def describe(
     options: Mapping[str, Mapping[str, Param]] | None = None,
     precision: float | None = None,
     max_n: int | None = None,
+    prompting: Prompting | None = None,
 ) -> list[str]:
     """What ``evaluate`` would do; see there."""
     suite = choose(metrics).configured(options or {})
     target = make_target(precision, max_n, settings.n)
     measured = open_measured(checkpoint, opening=opening)
-    known = prepare(measured, settings, ref, extracting, opening, SilentReporter(), fit=False)
+    known = prepare(
+        measured, settings, ref, extracting, opening, SilentReporter(), fit=False, suite=suite, prompting=prompting
+    )
     refuse_impossible(suite, known)
     counts = log_counts(settings.n, at, known.extractor.dim, suite, bounded=target is None, most=available(measured))
     lines = _images(measured, known.plan, settings)
@@ -59,7 +63,9 @@ def describe(
         lines.append(f"options     {name}: {', '.join(f'{key} {value}' for key, value in given.items())}")
     if known.extractor.id.endswith(UNFITTED):
         return [*lines, f"run         {out or 'runs/...'} (its extractor is trained first: about a minute, once)"]
-    protocol = protocol_of(task, known.plan.generator, extractor=known.extractor, reference=known.reference)
+    protocol = protocol_of(
+        task, known.plan.generator, extractor=known.extractor, reference=known.reference, asked=known.asked
+    )
     return [*lines, _run(measured, settings, protocol, out)]
 
 
@@ -80,11 +86,18 @@ def _images(measured: Measured, plan: SamplingPlan, settings: Settings) -> list[
 
 
 def _scores(known: Prepared, settings: Settings, counts: Sequence[int], suite: Suite) -> list[str]:
+    lines = []
+    if known.reference is not None:
+        lines.append(f"reference   {known.reference.spec} ({_size(known.reference)})")
+    if known.asked is not None:
+        prompts, cut = known.asked.pairing.prompts, known.asked.template
+        lines.append(f"prompts     {len(prompts)}, {known.asked.pairing.rule}, as {cut!r}")
+        lines.append(f"judge       {known.asked.judge.id}")
     used = known.extractor
     kept = settings.n * (used.dim + len(used.classes)) * 4
     pixels = settings.n * int(np.prod(known.plan.generator.shape))
     return [
-        f"reference   {known.reference.spec} ({_size(known.reference)})",
+        *lines,
         f"extractor   {used.id} ({used.dim} dimensions)",
         f"scores      {', '.join(suite.metrics)} at n = {', '.join(map(str, counts))}",
         f"disk        {kept / 1e6:.1f} MB of features, {pixels / 1e6:.1f} MB more with --keep images",

@@ -1,20 +1,13 @@
 """The wiring: a checkpoint and settings become a run."""
 
 import dataclasses
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
-
-from diffeval.data.source import ImageSource, OpenOptions
-from diffeval.diffusion.sampling import Generator
-from diffeval.features.extractor import Extractor
-from diffeval.harvest import Harvest, open_harvest, reap, timed
+from diffeval.data.source import OpenOptions
+from diffeval.harvest import Harvest, open_harvest
 from diffeval.job import (
-    Job,
     beginning,
     finished,
     holding,
@@ -29,19 +22,19 @@ from diffeval.measured import (
     Measured,
     open_measured,
 )
-from diffeval.metrics.metric import METRICS, FeatureSet
-from diffeval.mode_pictures import PICTURES, mode_pictures
-from diffeval.per_class import read_classes, worst_sentence
-from diffeval.plan import ImageMaker, SamplingPlan, Settings, plan_images, protocol_of
+from diffeval.metrics.metric import METRICS
+from diffeval.outcome import score_and_save
+from diffeval.plan import Settings, plan_images, protocol_of
 from diffeval.precision import Target, make_target, next_count
 from diffeval.prepared import Prepared, available, prepare, refuse_impossible, usual_n
 from diffeval.progress import Reporter, SilentReporter
-from diffeval.ready import Shown
+from diffeval.prompting import Prompting, embedded, with_real_prompts
 from diffeval.real import RealImages, real_images
 from diffeval.runs.directory import RunDirectory
 from diffeval.runs.records import Keep, Param, Results
-from diffeval.scoring import Choices, Scoring, first_estimate, log_counts, score_counts
+from diffeval.scoring import Choices, first_estimate, log_counts
 from diffeval.suite import Suite, choose
+from diffeval.work import begin, sample_images
 
 
 def evaluate(
@@ -56,6 +49,7 @@ def evaluate(
     ref: str | None = None,
     extracting: Extracting | None = None,
     opening: OpenOptions | None = None,
+    prompting: Prompting | None = None,
     out: Path | None = None,
     keep: Keep = "features",
     fresh: bool = False,
@@ -79,6 +73,8 @@ def evaluate(
         ref: the reference, images or statistics; by default the data that the checkpoint was trained on.
         extracting: how features are made; by default as the data calls for.
         opening: how images on disk are opened.
+        prompting: the prompts that images were to follow, where a metric reads them; by default the names of the
+            classes.
         out: the run directory; by default named after checkpoint, task, seed and protocol, under ``runs/``.
         keep: what stays on disk beside the results.
         fresh: start anew, whatever the directory holds.
@@ -103,7 +99,9 @@ def evaluate(
     )
     n = settings.n
     enough = None if wanted.target is not None else lambda dim: wanted.counts(n, dim, available(measured))
-    known = prepare(measured, settings, ref, extracting, opening, reporter, enough)
+    known = prepare(
+        measured, settings, ref, extracting, opening, reporter, enough, suite=wanted.suite, prompting=prompting
+    )
     refuse_impossible(wanted.suite, known)
     return evaluate_prepared(measured, settings, known, wanted, reporter)
 
@@ -155,7 +153,9 @@ def evaluate_prepared(
         settings = dataclasses.replace(settings, n=max(settings.n, least))
     most = available(measured)
     wanted.counts(settings.n, used.dim, most)
-    protocol = protocol_of(wanted.task, known.plan.generator, extractor=used, reference=known.reference)
+    protocol = protocol_of(
+        wanted.task, known.plan.generator, extractor=used, reference=known.reference, asked=known.asked
+    )
     job = open_job(measured, settings, known.plan, protocol, wanted.out, wanted.fresh, reporter)
     with holding(job.run):
         if target is not None:
@@ -167,21 +167,23 @@ def evaluate_prepared(
                 f"{job.run.path} is finished; its results are shown, nothing was computed (--fresh recomputes)"
             )
             return found
-        harvest = open_harvest(job.run, job.state.chunk, used, keep_images=wanted.keep == "images")
-        _sample(job, harvest, used, reporter)
+        texts = None if known.asked is None else embedded(known.asked, reporter)
+        work = begin(job, known, texts, reporter, keep_images=wanted.keep == "images")
+        work.sample()
         real = real or real_images(measured, known.reference, used, reporter)
+        if known.asked is not None and texts is not None:
+            real = with_real_prompts(real, known.reference, measured.classes, known.asked, texts, reporter)
         real = dataclasses.replace(real, warnings=(*known.warnings, *real.warnings))
         while target is not None:
-            estimate = first_estimate(wanted.suite.metrics[0], _generated(job, harvest, used), real)
+            estimate = first_estimate(wanted.suite.metrics[0], work.generated, real)
             more = next_count(target, estimate, job.settings.n, job.state.chunk)
             if more is None:
                 break
             reporter.note(f"{job.settings.n} images do not give ±{100 * target.precision:g}%; going on to {more}")
             job = with_images(job, more)
-            _sample(job, harvest, used, reporter)
-        counts = wanted.counts(job.settings.n, used.dim, most)
-        reference = known.reference if isinstance(known.reference, ImageSource) else None
-        return _score_and_save(job, harvest, real, used, counts, choices, reference, reporter)
+            work = dataclasses.replace(work, job=job)
+            work.sample()
+        return score_and_save(work, real, wanted.counts(job.settings.n, used.dim, most), choices)
 
 
 def sample(
@@ -200,138 +202,9 @@ def sample(
     job = open_job(measured, settings, plan, protocol, out, fresh, reporter)
     with holding(job.run):
         harvest = open_harvest(job.run, job.state.chunk, None, keep_images=True)
-        batch = _sample(job, harvest, None, reporter)
+        batch = sample_images(job, harvest, reporter, None)
         if holds_more(job) is None:
             origin = provenance_of(job, batch)
             job.run.save_results(Results(str(job.run.path), protocol, origin, warnings=warnings_of(job, reporter)))
         job.run.update(status="done")
         return job.run, harvest
-
-
-def _sample(job: Job, harvest: Harvest, extractor: Extractor | None, reporter: Reporter) -> int:
-    started = time.monotonic()
-    largest = max(job.settings.n, job.state.n)
-    job.run.update(status="running", n=largest)
-    try:
-        return reap(job.run, harvest, job.plan.generator, extractor, job.settings.n, job.plan.batch, reporter)
-    finally:
-        timed(job.run, "sampling", started)
-
-
-def _generated(job: Job, harvest: Harvest, extractor: Extractor) -> FeatureSet:
-    """What a metric knows of the run's images."""
-    return stored_images(harvest, job.checkpoint, job.plan, extractor, job.settings.n)
-
-
-def stored_images(
-    harvest: Harvest, measured: Measured, plan: SamplingPlan, extractor: Extractor, n: int
-) -> FeatureSet:
-    """Features, logits, appearance and labels of images 0 to n - 1, which lie in a run."""
-    assert harvest.features is not None, "an evaluation extracts features"
-    held = {name: harvest.features.gather(name, n).astype(np.float64) for name in harvest.features.names}
-    labels = plan.generator.labels(range(n))
-    return FeatureSet(
-        held["features"],
-        labels,
-        held.get("logits"),
-        () if labels is None else measured.classes,
-        extractor.classes,
-        extractor.name,
-        held["appearance"],
-        asked=isinstance(plan.generator, Generator),
-    )
-
-
-def _score_and_save(
-    job: Job,
-    harvest: Harvest,
-    real: RealImages,
-    extractor: Extractor,
-    counts: Sequence[int],
-    choices: Choices,
-    reference: ImageSource | None,
-    reporter: Reporter,
-) -> Results:
-    started = time.monotonic()
-    generated = _generated(job, harvest, extractor)
-    scoring = score_counts(generated, real, counts, choices, params=_params(job, real), reporter=reporter)
-    timed(job.run, "scoring", started)
-    state = job.run.state()
-    assert state is not None, "the run was opened"
-    tables = {**scoring.tables, "extractor": (_extractor_row(extractor),)}
-    readings = (
-        read_classes(generated, real.reference, real.held_out, real.independent) if choices.suite.classes else ()
-    )
-    if readings:
-        tables["per_class"] = tuple(one.row() for one in readings)
-    if reference is not None and "modes" in tables:
-        job.run.save_arrays(PICTURES, mode_pictures(tables["modes"], scoring.terms, job.plan.generator, reference))
-    worst = worst_sentence(readings)
-    if "raises_fid" in tables:
-        tables["raises_fid"] = _named(tables["raises_fid"], job.plan.generator)
-    results = Results(
-        run=str(job.run.path),
-        protocol=job.protocol,
-        provenance=provenance_of(job, state.batch),
-        scores=scoring.scores,
-        tables=tables,
-        choices=choices.recorded(),
-        warnings=tuple(
-            dict.fromkeys(
-                (*warnings_of(job, reporter), *real.warnings, *scoring.warnings, *((worst,) if worst else ()))
-            )
-        ),
-    )
-    _save(job, results, scoring, choices.keep, generated.labels, reporter)
-    return results
-
-
-def _save(
-    job: Job,
-    results: Results,
-    scoring: Scoring,
-    keep: Keep,
-    labels: npt.NDArray[np.int64] | None,
-    reporter: Reporter,
-) -> None:
-    """Writes the results, unless the run holds those of more images: these stay the run's own."""
-    held = holds_more(job)
-    if held is not None:
-        reporter.note(f"the run holds {held} images; the first {job.settings.n} are shown, and not stored")
-        job.run.update(status="done", n=held)
-        return
-    terms = dict(scoring.terms) if labels is None else {**scoring.terms, "labels": labels}
-    job.run.save_arrays("terms", terms)
-    job.run.save_results(results)
-    job.run.discard(images=keep != "images", features=keep == "none")
-    # What the scores were warned of belongs to this count, not to the run.
-    job.run.update(status="done", n=job.settings.n, warnings=warnings_of(job, reporter))
-
-
-def _named(rows: Sequence[Mapping[str, Param]], maker: ImageMaker) -> tuple[Mapping[str, Param], ...]:
-    """Rows about single images with where these lie, if they are ready-made."""
-    if not isinstance(maker, Shown):
-        return tuple(rows)
-    return tuple({"image": maker.name(int(str(row["index"]))), **row} for row in rows)
-
-
-def _extractor_row(extractor: Extractor) -> Mapping[str, Param]:
-    return {
-        "extractor": extractor.name,
-        "id": extractor.id,
-        "layer": extractor.layer or None,
-        "dimensions": extractor.dim,
-        "resize": extractor.resize,
-        "normalisation": extractor.normalisation or None,
-        "notes": "; ".join(extractor.notes) or None,
-    }
-
-
-def _params(job: Job, real: RealImages) -> Mapping[str, Param]:
-    return {
-        "w": job.protocol.w,
-        "sampler": job.protocol.sampler,
-        "steps": job.protocol.steps,
-        "extractor": real.extractor,
-        "reference": real.spec,
-    }

@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -26,29 +27,39 @@ class Harvest:
     Attributes:
         images: uint8 images by chunk, or None where they are not kept.
         features: features and logits by chunk, or None where none are extracted.
+        judged: features by the judge of prompts, where it is not the extractor itself.
     """
 
     images: ChunkStore | None
     features: ChunkStore | None
+    judged: ChunkStore | None = None
 
     @property
     def stores(self) -> tuple[ChunkStore, ...]:
         """Those that are kept."""
-        return tuple(store for store in (self.images, self.features) if store is not None)
+        return tuple(store for store in (self.images, self.features, self.judged) if store is not None)
 
     def available(self) -> int:
         """Images that are on disk in every store, counted from index 0 without a gap."""
         return min(store.available() for store in self.stores)
 
 
-def open_harvest(run: RunDirectory, chunk: int, extractor: Extractor | None, *, keep_images: bool) -> Harvest:
+def open_harvest(
+    run: RunDirectory, chunk: int, extractor: Extractor | None, judge: Extractor | None = None, *, keep_images: bool
+) -> Harvest:
     """The stores of a run."""
     images = ChunkStore(run.path / "images", chunk, ("images",)) if keep_images else None
     if extractor is None:
         return Harvest(images, None)
     names = ("features", "appearance", *(("logits",) if extractor.classes else ()))
-    folder = run.path / "features" / extractor.id.replace("/", "-")
-    return Harvest(images, ChunkStore(folder, chunk, names))
+    features = ChunkStore(_folder(run, extractor), chunk, names)
+    if judge is None or judge.id == extractor.id:
+        return Harvest(images, features)
+    return Harvest(images, features, ChunkStore(_folder(run, judge), chunk, ("features",)))
+
+
+def _folder(run: RunDirectory, extractor: Extractor) -> Path:
+    return run.path / "features" / extractor.id.replace("/", "-")
 
 
 def reap(
@@ -59,6 +70,7 @@ def reap(
     n: int,
     batch: int,
     reporter: Reporter,
+    judge: Extractor | None = None,
 ) -> int:
     """Makes images 0 to n - 1 complete in the run; returns the batch that was last used.
 
@@ -73,7 +85,8 @@ def reap(
     reporter.stage("sampling" if generator.limit is None else "features", n, "images", done)
     size = harvest.stores[0].size
     for start in range((done // size) * size, n, size):
-        batch = _fill_chunk(run, harvest, generator, extractor, range(start, min(start + size, n)), batch, reporter)
+        wanted = range(start, min(start + size, n))
+        batch = _fill_chunk(run, harvest, generator, extractor, judge, wanted, batch, reporter)
     return batch
 
 
@@ -82,6 +95,7 @@ def _fill_chunk(
     harvest: Harvest,
     generator: ImageMaker,
     extractor: Extractor | None,
+    judge: Extractor | None,
     wanted: range,
     batch: int,
     reporter: Reporter,
@@ -101,6 +115,7 @@ def _fill_chunk(
         try:
             images = generator.images(indices)
             extracted = extractor.run(images) if extractor else None
+            judged = judge.run(images) if judge and harvest.judged else None
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
@@ -113,6 +128,8 @@ def _fill_chunk(
         if harvest.features is not None and extracted is not None:
             made = {"features": extracted.features, "logits": extracted.logits, "appearance": appearance(images)}
             parts[str(harvest.features.folder)].append({k: v for k, v in made.items() if v is not None})
+        if harvest.judged is not None and judged is not None:
+            parts[str(harvest.judged.folder)].append({"features": judged.features})
         _extend_grid(run, indices, images, generator)
         reporter.advance(min(indices.stop, wanted.stop) - position)
         position = indices.stop

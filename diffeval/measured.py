@@ -102,6 +102,17 @@ def open_reference(measured: Measured, ref: str | None, opening: OpenOptions | N
         ) from error
 
 
+def has_reference(measured: Measured, opening: OpenOptions | None = None) -> bool:
+    """Whether what it was trained on is known, and here; a note says so where it is not here."""
+    try:
+        open_reference(measured, None, opening)
+    except DiffevalError as error:
+        if measured.reference is not None and opening is not None:
+            opening.reporter.note(f"no real images stand beside the score: {error}")
+        return False
+    return True
+
+
 def _named(spec: str) -> str:
     """The spec, unless it is a bare path: then how to write that."""
     path = Path(spec)

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from diffeval.data.decode import EXTENSIONS
 from diffeval.data.prompts import Prompt
 from diffeval.errors import DiffevalError
+from diffeval.features.extractor import Extractor
 
 Rows = npt.NDArray[np.int64]
 # Ids that a message names.
@@ -35,6 +36,7 @@ class Pairing:
         rows: int64, the prompt of image i, for as many images as there are.
         missing: prompts whose image could not be used and was left out.
         notes: what the user should hear.
+        turns: prompts of images with these labels, where prompts are told by class; None where they are not.
     """
 
     prompts: tuple[Prompt, ...]
@@ -44,11 +46,27 @@ class Pairing:
     rows: Callable[[int], Rows]
     missing: int = 0
     notes: tuple[str, ...] = ()
+    turns: Callable[[Rows], Rows] | None = None
 
     def content_hash(self) -> str:
         """sha256 that changes when any prompt, text, negative prompt, seed, or the rule does."""
         held = [[one.id, text, one.negative, one.seed] for one, text in zip(self.prompts, self.texts, strict=True)]
         return hashlib.sha256(json.dumps([self.rule, held]).encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Asked:
+    """What the images of a run were to show, and who judges it.
+
+    Attributes:
+        judge: an extractor that reads texts, too.
+        pairing: the prompt of each image.
+        template: that the prompts were put in.
+    """
+
+    judge: Extractor
+    pairing: Pairing
+    template: str
 
 
 def filled(template: str, prompts: Sequence[Prompt]) -> tuple[str, ...]:
@@ -103,15 +121,14 @@ def by_class(
         )
     wordings = [np.flatnonzero(concepts == number) for number in range(len(classes))]
 
-    def rows(n: int) -> Rows:
-        asked, seen = labels(n), np.zeros(len(classes), dtype=np.int64)
-        found = np.empty(n, dtype=np.int64)
-        for place, label in enumerate(asked.tolist()):
-            found[place] = wordings[label][seen[label] % len(wordings[label])]
-            seen[label] += 1
+    def turns(of: Rows) -> Rows:
+        found = np.empty(len(of), dtype=np.int64)
+        for number, mine in enumerate(wordings):
+            places = np.flatnonzero(of == number)
+            found[places] = mine[np.arange(len(places)) % len(mine)]
         return found
 
-    return Pairing(prompts, texts, concepts, "prompt of the class, wordings in turn", rows)
+    return Pairing(prompts, texts, concepts, "by class, wordings in turn", lambda n: turns(labels(n)), turns=turns)
 
 
 def names_classes(prompts: Sequence[Prompt], classes: Sequence[str]) -> bool:

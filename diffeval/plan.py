@@ -15,6 +15,7 @@ from diffeval.diffusion.sampling import DTYPES, ROUNDINGS, Generator
 from diffeval.errors import DiffevalError
 from diffeval.features.extractor import Extractor
 from diffeval.measured import Measured, Real
+from diffeval.pairing import Asked
 from diffeval.ready import ReadyImages, Shown, shown
 from diffeval.registry import did_you_mean
 from diffeval.runs.records import Protocol
@@ -241,7 +242,12 @@ def _sampler(checkpoint: Checkpoint, settings: Settings) -> tuple[Sampler, int]:
 
 
 def protocol_of(
-    task: str, generator: ImageMaker, *, extractor: Extractor | None = None, reference: Real | None = None
+    task: str,
+    generator: ImageMaker,
+    *,
+    extractor: Extractor | None = None,
+    reference: Real | None = None,
+    asked: Asked | None = None,
 ) -> Protocol:
     """The protocol of a run whose images ``generator`` makes."""
     sampled = generator if isinstance(generator, Generator) else None
@@ -260,6 +266,9 @@ def protocol_of(
         resize=extractor.resize if extractor else None,
         reference=reference.spec if reference else None,
         reference_hash=reference.content_hash() if reference else None,
+        judge=asked.judge.id if asked else None,
+        prompts=asked.pairing.content_hash() if asked else None,
+        template=asked.template if asked else None,
     )
 
 

@@ -1,15 +1,26 @@
 """Everything that a score needs, opened and held against each other before the first expensive step."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from diffeval.data.source import ImageSource, OpenOptions
 from diffeval.errors import DiffevalError
-from diffeval.features.extractor import UNFITTED, Extractor
-from diffeval.measured import Extracting, Measured, Real, open_reference, plan_extractor, settle
+from diffeval.features.extractor import UNFITTED, Extractor, ExtractorRequest
+from diffeval.measured import (
+    Extracting,
+    Measured,
+    Real,
+    Reference,
+    has_reference,
+    open_reference,
+    plan_extractor,
+    settle,
+)
 from diffeval.metrics.metric import METRICS, LackingError
+from diffeval.pairing import Asked
 from diffeval.plan import SamplingPlan, Settings, plan_images
 from diffeval.progress import Reporter
+from diffeval.prompting import Prompting, ask, default_judge, open_judge
 from diffeval.ready import ReadyImages
 from diffeval.suite import Suite
 
@@ -23,14 +34,21 @@ class Prepared:
     Attributes:
         plan: how the images come about.
         extractor: makes the features.
-        reference: images or moments.
+        reference: images or moments; None where nothing is measured against them, and none are known.
         warnings: what a reader must know of it.
+        asked: the prompts of the images, and who judges them; None where no metric reads prompts.
     """
 
     plan: SamplingPlan
     extractor: Extractor
-    reference: Real
+    reference: Real | None
     warnings: tuple[str, ...]
+    asked: Asked | None = None
+
+    @property
+    def judge(self) -> Extractor | None:
+        """Who judges whether images follow their prompts."""
+        return None if self.asked is None else self.asked.judge
 
 
 def prepare(
@@ -43,6 +61,8 @@ def prepare(
     enough: Callable[[int], object] | None = None,
     *,
     fit: bool = True,
+    suite: Suite | None = None,
+    prompting: Prompting | None = None,
 ) -> Prepared:
     """Opens the reference and the extractor, cheap things first.
 
@@ -55,26 +75,42 @@ def prepare(
         reporter: hears of progress.
         enough: refuses a dimension of the features for which there are too few images.
         fit: whether an extractor may be trained; if not, it is given as far as it is known before (``UNFITTED``).
+        suite: what will be computed; by default what needs a reference, and no prompts.
+        prompting: prompts, where the suite reads them; by default the names of the classes.
 
     Raises:
         DiffevalError: if something is missing, or two things do not fit each other.
     """
     plan = plan_images(measured, settings)
-    opened = open_reference(measured, ref, opening)
+    extracting = extracting or Extracting()
+    alone = suite is not None and suite.alone
+    unknown = alone and ref is None and not has_reference(measured)
+    opened = Reference(None) if unknown else open_reference(measured, ref, opening)
+    if alone and extracting.name is None:
+        extracting = replace(extracting, name=default_judge(measured.shape))
 
     def check(extractor: Extractor) -> None:
-        settle(measured, opened, extractor)
+        if not unknown:
+            settle(measured, opened, extractor)
         if enough is not None:
             enough(extractor.dim)
         if not fit and extractor.id.endswith(UNFITTED):
             raise _Unfitted(extractor)
 
     try:
-        extractor = plan_extractor(opened, extracting or Extracting(), plan.generator.device, reporter, check)
+        extractor = plan_extractor(opened, extracting, plan.generator.device, reporter, check)
     except _Unfitted as stopped:
         extractor = stopped.draft
-    reference, warnings = settle(measured, opened, extractor)
-    return Prepared(plan, extractor, reference, warnings)
+    reference, warnings = (None, ()) if unknown else settle(measured, opened, extractor)
+    asked = None
+    if suite is not None and suite.prompted:
+        given = prompting or Prompting()
+        request = ExtractorRequest(plan.generator.device, offline=extracting.offline, reporter=reporter)
+        judge = open_judge(given, extractor, measured.shape, request)
+        asked = ask(measured, plan.generator, given, judge, skipped=opening is not None and opening.on_bad == "skip")
+        for note in asked.pairing.notes:
+            reporter.note(note)
+    return Prepared(plan, extractor, reference, warnings, asked)
 
 
 class _Unfitted(Exception):  # noqa: N818  # no error: it leads out of a factory that would go on to train
@@ -92,6 +128,8 @@ def refuse_impossible(suite: Suite, known: Prepared) -> None:
         DiffevalError: for one that was asked for and cannot.
     """
     reference = known.reference
+    if reference is None:
+        return
     images = len(reference) if isinstance(reference, ImageSource) else reference.n
     for name in suite.metrics if suite.asked and images is not None else ():
         try:

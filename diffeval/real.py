@@ -37,8 +37,11 @@ class RealImages:
     warnings: tuple[str, ...]
 
 
-def real_images(measured: Measured, reference: Real, extractor: Extractor, reporter: Reporter) -> RealImages:
-    """Extracts them, or finds them in the cache."""
+def real_images(measured: Measured, reference: Real | None, extractor: Extractor, reporter: Reporter) -> RealImages:
+    """Extracts them, or finds them in the cache; none where there is no reference."""
+    if reference is None:
+        nothing = FeatureSet(np.empty((0, extractor.dim)), extractor=extractor.name)
+        return RealImages("", extractor.name, nothing, None, independent=False, warnings=())
     if isinstance(reference, Statistics):
         return _from_statistics(measured, reference, extractor)
     held_out = held_out_source(reference, reporter)

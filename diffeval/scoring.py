@@ -150,7 +150,8 @@ def score_counts(
         options = suite.options.get(name, {})
         read = () if held_out is None else _estimates(name, held_out, real.reference, True, options)
         nulls = _nulls(read, 0 if held_out is None else len(held_out))
-        floor += [_floor_row(estimate, len(held_out)) for estimate in read if held_out is not None]
+        known = [estimate for estimate in read if estimate.value is not None]
+        floor += [_floor_row(estimate, len(held_out)) for estimate in known if held_out is not None]
         for count in _counts_for(name, counts, generated.dim, suite):
             found = _estimates(name, generated.first(count), real.reference, real.independent, options)
             estimates = [one for one in found if one.name in suite.shown]

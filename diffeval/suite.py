@@ -28,6 +28,16 @@ class Suite:
     classes: bool = False
     options: Mapping[str, Mapping[str, Param]] = field(default_factory=dict)
 
+    @property
+    def prompted(self) -> bool:
+        """Whether any metric reads prompts."""
+        return any(METRICS[name].prompted for name in self.metrics)
+
+    @property
+    def alone(self) -> bool:
+        """Whether no metric reads real images."""
+        return all(METRICS[name].alone for name in self.metrics)
+
     def configured(self, options: Mapping[str, Mapping[str, Param]]) -> "Suite":
         """The same with other options.
 
@@ -85,6 +95,12 @@ def choose(names: Sequence[str] | None = None) -> Suite:
             raise DiffevalError(f"unknown metric {name!r};{did_you_mean(name, {*makers, *METRICS})}")
         metrics.append(makers.get(name, name))
     return Suite(tuple(dict.fromkeys(metrics)), frozenset(shown), asked=True)
+
+
+def named(names: Sequence[str]) -> frozenset[str]:
+    """The scores that these names stand for by themselves: a score for itself, a family for all of its own."""
+    scores = {score for name in METRICS for score in METRICS[name].scores}
+    return frozenset(score for name in names for score in ((name,) if name in scores else METRICS[name].scores))
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ import typer
 from diffeval.cli.config import read_config
 
 SAMPLING, OUTPUT, SCORING, READING = "Sampling", "Output", "Scores", "Data"
-CHECKPOINT = "Checkpoint"
+CHECKPOINT, PROMPTS = "Checkpoint", "Prompts"
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,7 +228,43 @@ class Reading:
     ] = "stop"
 
 
-GROUPS = (Common, Loading, Sampling, Output, Measuring, Reading)
+@dataclass(frozen=True, slots=True)
+class Wording:
+    """What images were to show."""
+
+    prompts: Annotated[
+        Path | None,
+        typer.Option(
+            help="Prompts: .txt, .csv, .tsv, .jsonl, or COCO's .json; by default the names of the classes.",
+            rich_help_panel=PROMPTS,
+        ),
+    ] = None
+    held_out: Annotated[
+        Path | None,
+        typer.Option(help="Prompts never seen in training, as a group of their own.", rich_help_panel=PROMPTS),
+    ] = None
+    template: Annotated[
+        str | None,
+        typer.Option(help="What prompts are put in, e.g. 'A photo depicts {}'.", rich_help_panel=PROMPTS),
+    ] = None
+
+
+@dataclass(frozen=True, slots=True)
+class Judging:
+    """Who says whether an image follows its prompt, beside another extractor."""
+
+    judge: Annotated[
+        str | None,
+        typer.Option(
+            help="clip:VARIANT; by default the extractor if it is clip, or the digits judge.", rich_help_panel=PROMPTS
+        ),
+    ] = None
+    judge_weights: Annotated[
+        Path | None, typer.Option(help="File with the judge's weights.", rich_help_panel=PROMPTS)
+    ] = None
+
+
+GROUPS = (Common, Loading, Sampling, Output, Measuring, Reading, Wording, Judging)
 
 
 def with_options(command: Callable[..., None]) -> Callable[..., None]:

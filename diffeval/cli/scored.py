@@ -2,22 +2,25 @@
 
 import dataclasses
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from diffeval.cli.console import ConsoleReporter
 from diffeval.cli.loading import load_options
-from diffeval.cli.options import Common, Loading, Measuring, Output, Reading, Sampling
+from diffeval.cli.options import Common, Judging, Loading, Measuring, Output, Reading, Sampling, Wording
 from diffeval.cli.parse import settings_of
 from diffeval.cli.running import document
 from diffeval.cli.tables import results_table
 from diffeval.errors import DiffevalError, ExitCode
-from diffeval.report.words import advice_sentence, floor_sentence, missed_sentence
+from diffeval.report.words import advice_sentence, floor_sentence, missed_sentence, word_sentences
 from diffeval.runs.document import results_document, to_json
 from diffeval.runs.records import Keep, Param, Results
+
+if TYPE_CHECKING:
+    from diffeval.prompting import Prompting
 
 SIZE_UNITS = (("GB", 1e9), ("MB", 1e6), ("kB", 1e3))
 
@@ -27,6 +30,7 @@ def run_and_show(
     *,
     task: str,
     metrics: Sequence[str] | None,
+    beside: Sequence[str] = (),
     metric_options: Mapping[str, Mapping[str, Param]] | None = None,
     n: int | None,
     at: Sequence[int] | None,
@@ -39,22 +43,31 @@ def run_and_show(
     measuring: Measuring,
     reading: Reading,
     output: Output,
+    wording: Wording | None = None,
+    judging: Judging | None = None,
+    extractor_of: Callable[[tuple[int, int, int]], str] | None = None,
     reporter: ConsoleReporter,
 ) -> Results | None:
-    """Evaluates and shows; None for a dry run. Without n it takes the protocol's, or the usual one."""
+    """Evaluates and shows; None for a dry run. Without n it takes the protocol's, or the usual one.
+
+    ``beside`` are metrics for which there must be real images, and which may fail; ``extractor_of`` names the
+    extractor for images of a shape, where the user names none.
+    """
     from diffeval.data.source import OpenOptions
     from diffeval.describe import describe
     from diffeval.evaluate import evaluate
-    from diffeval.measured import Extracting, open_measured
+    from diffeval.measured import Extracting, has_reference, open_measured
     from diffeval.prepared import usual_n
     from diffeval.published import combined
     from diffeval.ready import ReadyImages
 
     opening = OpenOptions(reading.download, reading.on_bad, loading.offline, reporter)  # type: ignore[arg-type]
     measured = open_measured(checkpoint, load_options(loading), opening)
-    extracting = Extracting(
-        measuring.extractor, measuring.weights, measuring.resize, measuring.fast, offline=loading.offline
-    )
+    named = measuring.extractor or (extractor_of(measured.shape) if extractor_of else None)
+    extracting = Extracting(named, measuring.weights, measuring.resize, measuring.fast, offline=loading.offline)
+    required = metrics
+    if beside and (measuring.ref is not None or has_reference(measured, opening)):
+        metrics = (*(metrics or ()), *beside)
     if n is not None and n < 1:
         raise DiffevalError(f"--n is {n}, needs at least 1")
     settings = settings_of(sampling, n or 0)
@@ -74,6 +87,7 @@ def run_and_show(
         "ref": measuring.ref,
         "extracting": extracting,
         "opening": opening,
+        "prompting": prompting_of(wording, judging),
         "out": output.out,
     }
     if output.dry_run:
@@ -86,7 +100,7 @@ def run_and_show(
         print(f"error: no score could be computed: {results.scores[0].error}", file=sys.stderr)
         raise typer.Exit(int(ExitCode.NO_EVIDENCE))
     if task != "fid":  # where KID stands beside what was asked for
-        _refuse_missing(results, metrics)
+        _refuse_missing(results, required)
     missed = missed_sentence(results)
     if missed is not None:
         print(f"inconclusive: {missed}", file=sys.stderr)
@@ -94,11 +108,20 @@ def run_and_show(
     return results
 
 
+def prompting_of(wording: Wording | None, judging: Judging | None) -> "Prompting | None":
+    """Prompts and judge as the options say it; None where they say nothing."""
+    from diffeval.prompting import Prompting
+
+    wording, judging = wording or Wording(), judging or Judging()
+    found = Prompting(wording.prompts, wording.held_out, wording.template, judging.judge, judging.judge_weights)
+    return None if found == Prompting() else found
+
+
 def _refuse_missing(results: Results, metrics: Sequence[str] | None) -> None:
     """Ends with usage's exit code if a score that was asked for by name is not there."""
-    from diffeval.suite import choose
+    from diffeval.suite import named
 
-    asked = frozenset() if metrics is None else choose(metrics).shown
+    asked = frozenset() if metrics is None else named(metrics)
     for score in results.scores:
         if score.n == results.provenance.n and score.name in asked and score.value is None:
             print(f"error: {score.name}: {score.error}", file=sys.stderr)
@@ -134,7 +157,7 @@ def show(results: Results, common: Common) -> None:
     print(results_table(results))
     floor = floor_sentence(results)
     advice = advice_sentence(results)
-    for said in (floor, advice):
+    for said in (*word_sentences(results), floor, advice):
         if said is not None:
             print(said)
     for warning in results.warnings:

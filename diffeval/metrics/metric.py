@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from diffeval.metrics.prompted import Prompted
 from diffeval.registry import Registry
 from diffeval.runs.records import Null, Param
 
@@ -36,6 +37,7 @@ class FeatureSet:
         appearance: float64 [n, 2 + 2 C], see ``features.appearance``; None where the pixels are not known.
         asked: whether the labels were asked for, so that their shares are nobody's doing but the request's.
         held_out: of a reference, images of the same population that are not in it; None where none are known.
+        prompted: the prompts that the images were to follow; None without.
     """
 
     features: Array
@@ -47,6 +49,7 @@ class FeatureSet:
     appearance: Array | None = None
     asked: bool = False
     held_out: "FeatureSet | None" = None
+    prompted: Prompted | None = None
     _kept: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     def once(self, name: str, make: Callable[[], Made]) -> Made:
@@ -76,6 +79,7 @@ class FeatureSet:
             labels=None if self.labels is None else self.labels[rows],
             logits=None if self.logits is None else self.logits[rows],
             appearance=None if self.appearance is None else self.appearance[rows],
+            prompted=None if self.prompted is None else self.prompted.at(rows),
             _kept={},
         )
 
@@ -126,6 +130,8 @@ class Metric:
         from_moments: whether the reference's mean and covariance suffice.
         higher_is_better: the direction of the scores.
         opposed: scores among them that go the other way.
+        prompted: whether it reads the prompts that images were to follow.
+        alone: whether it reads nothing of real images, and can do without a reference.
         possible: (images of the reference, names that the extractor's classifier knows, and the configuration by
             keyword); raises ``LackingError`` for what cannot be computed with these, before anything is.
         place: its place in the standard suite, from 1; None where it is no part of that.
@@ -141,6 +147,8 @@ class Metric:
     higher_is_better: bool = False
     place: int | None = None
     opposed: tuple[str, ...] = ()
+    prompted: bool = False
+    alone: bool = False
     possible: Callable[..., None] = lambda images, classes, **options: None
 
     def direction(self, score: str) -> bool:

@@ -43,6 +43,8 @@ def settings_line(results: Results) -> str:
         parts += [guidance, f"{name}, {protocol.steps} steps", f"seed {origin.seed}"]
     if protocol.extractor is not None:
         parts.append(f"extractor {protocol.extractor.split('/')[0]}")
+    if protocol.judge is not None:
+        parts.append(f"judge {'/'.join(protocol.judge.split('/')[:2])}, {protocol.template!r}")
     if protocol.reference is not None:
         parts.append(f"reference {protocol.reference}")
     return " · ".join(parts)
@@ -81,6 +83,46 @@ def advice_sentence(results: Results) -> str | None:
     if needed <= score.n:
         return f"{begun}; ±{percent(wanted)} needs about {_rounded(needed)} images"
     return f"{begun}; about {_rounded(needed)} images would give ±{percent(wanted)}"
+
+
+def word_sentences(results: Results) -> tuple[str, ...]:
+    """What other prompts would read beside the CLIP score, and the prompts that are followed least."""
+    known = [score for score in results.scores if score.name == "clip_score" and score.value is not None]
+    if not known:
+        return ()
+    score = max(known, key=lambda one: one.n)
+    value, other, gap = score.value or 0.0, score.params.get("shuffled"), score.params.get("held_out_gap")
+    found = []
+    if isinstance(other, float):
+        shuffled = _with_error(other, score, "shuffled_std_error")
+        found.append(
+            f"words: other prompts in their place would read {shuffled}; the right ones add {number(value - other)}"
+        )
+    if isinstance(gap, float):
+        found.append(
+            f"held-out prompts read {number(float(str(score.params['held_out'])))}, less than those seen in training "
+            f"by {_with_error(gap, score, 'held_out_gap_std_error')}"
+        )
+    worst = [
+        f"{number(float(str(row['clip_score'])))} {_shortened(str(row['prompt']))!r}" for row in prompts_of(results)
+    ]
+    if len(worst) > 1:
+        found.append(f"worst prompts: {', '.join(worst[:3])}")
+    return tuple(found)
+
+
+def prompts_of(results: Results) -> Sequence[Mapping[str, Param]]:
+    """The table of prompts, the worst first."""
+    return results.tables.get("prompts", ())
+
+
+def _with_error(value: float, score: Score, name: str) -> str:
+    error = score.params.get(name)
+    return f"{number(value)} ± {error:.2g}" if isinstance(error, float) else number(value)
+
+
+def _shortened(text: str, most: int = 60) -> str:
+    return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 def missed_sentence(results: Results) -> str | None:

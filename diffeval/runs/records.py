@@ -115,6 +115,9 @@ class Protocol:
         rescale: phi of guidance rescaling; None for none.
         sampling_scheduler: class and sha256 of the configuration that a check holds against the training's schedule,
             where the user names one; else None.
+        judge: the extractor that reads the prompts, with the hash of its weights; None without prompts.
+        prompts: sha256 over the prompts, in their template, and how images were paired with them.
+        template: that the prompts were put in.
     """
 
     task: str
@@ -132,6 +135,9 @@ class Protocol:
     interval: tuple[float, float] | None = None
     rescale: float | None = None
     sampling_scheduler: str | None = None
+    judge: str | None = None
+    prompts: str | None = None
+    template: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ JUDGED = (
     "density",
     "coverage",
     "class_accuracy",
+    "clip_score",
     "within_class_distance",
 )
 # The two axes of the front, and what ``--keep-diversity`` keeps, in order of preference.

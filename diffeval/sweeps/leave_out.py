@@ -18,7 +18,7 @@ from diffeval.metrics.metric import METRICS, Array, FeatureSet, LackingError
 
 GROUPS = 10
 # Scores that are means of something by image: their metrics are cheap as they are.
-CHEAP = ("class_accuracy", "within_class", "appearance")
+CHEAP = ("class_accuracy", "within_class", "appearance", "clip_score")
 # Errors that a metric may leave a group with, e.g. too few images of some class.
 UNUSABLE = (LackingError, ValueError, ArithmeticError, np.linalg.LinAlgError)
 

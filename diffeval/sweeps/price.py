@@ -94,6 +94,10 @@ def _features(plan: SamplingPlan, known: Prepared, count: int) -> list[Price]:
     shape = reference.shape if isinstance(reference, ImageSource) else plan.generator.shape
     each = _timed(lambda: extractor.run(np.zeros((size, *shape), dtype=np.uint8))) / size
     found = [Price("features", each * count, f"{count} images by {extractor.name}")]
+    judge = known.judge
+    if judge is not None and judge.id != extractor.id:
+        judging = _timed(lambda: judge.run(np.zeros((size, *shape), dtype=np.uint8))) / size
+        found.append(Price("judge", judging * count, f"{count} images by {judge.name}"))
     if isinstance(reference, ImageSource):
         held_out = held_out_source(reference)
         real = [one for one in (reference, held_out) if one is not None and not is_cached(one, extractor)]

@@ -15,7 +15,7 @@ import numpy as np
 from diffeval.checkpoints.checkpoint import Checkpoint
 from diffeval.data.source import OpenOptions
 from diffeval.errors import DiffevalError
-from diffeval.evaluate import Wanted, evaluate_prepared, stored_images
+from diffeval.evaluate import Wanted, evaluate_prepared
 from diffeval.harvest import open_harvest
 from diffeval.job import holding
 from diffeval.measured import Extracting
@@ -23,6 +23,7 @@ from diffeval.metrics.metric import METRICS
 from diffeval.plan import SamplingPlan, Settings, plan_images, protocol_of
 from diffeval.prepared import Prepared, prepare
 from diffeval.progress import Reporter, SilentReporter
+from diffeval.prompting import Prompting, default_judge, embedded
 from diffeval.real import RealImages, real_images
 from diffeval.runs import provenance
 from diffeval.runs.directory import RunDirectory, RunState, default_name
@@ -30,6 +31,7 @@ from diffeval.runs.records import Protocol, Results
 from diffeval.suite import Suite
 from diffeval.sweeps.grid import Value
 from diffeval.sweeps.leave_out import LeftOut, leave_out
+from diffeval.work import stored_images
 
 # What every point is read by; what cannot be computed is left out, and said once.
 FAMILIES = ("fid", "kid", "manifold", "class_accuracy", "within_class", "appearance")
@@ -79,10 +81,17 @@ class Swept:
     labels: np.ndarray | None
 
 
-def suite() -> Suite:
-    """The metrics of a sweep."""
-    shown = frozenset(score for name in FAMILIES for score in METRICS[name].scores)
-    return Suite(FAMILIES, shown, asked=False, classes=False)
+def suite(*, judged: bool) -> Suite:
+    """The metrics of a sweep, with or without what reads prompts."""
+    families = (*FAMILIES, *(("clip_score",) if judged else ()))
+    shown = frozenset(score for name in families for score in METRICS[name].scores)
+    return Suite(families, shown, asked=False, classes=False)
+
+
+def suite_of(measured: Checkpoint, prompting: Prompting | None) -> Suite:
+    """The metrics of a sweep of this checkpoint: prompts are read where they are given, or the judge is built in."""
+    built_in = default_judge(measured.shape) != "clip" and bool(measured.classes)
+    return suite(judged=built_in or (prompting is not None and prompting != Prompting()))
 
 
 def measure(
@@ -94,6 +103,7 @@ def measure(
     ref: str | None = None,
     extracting: Extracting | None = None,
     opening: OpenOptions | None = None,
+    prompting: Prompting | None = None,
     out: Path | None = None,
     fresh: bool = False,
     reporter: Reporter | None = None,
@@ -107,7 +117,8 @@ def measure(
     reporter = reporter or SilentReporter()
     each = [changed(settings, one) for one in changes]
     plans = [plan_images(measured, one) for one in each]
-    known = prepare(measured, each[0], ref, extracting, opening, reporter)
+    metrics = suite_of(measured, prompting)
+    known = prepare(measured, each[0], ref, extracting, opening, reporter, suite=metrics, prompting=prompting)
     protocol = shared_protocol(task, changes, known)
     name = default_name(measured.name, measured.sha256, task, settings.seed, protocol)
     run = RunDirectory(out if out is not None else Path("runs") / name)
@@ -121,9 +132,15 @@ def measure(
             if real is None:
                 real = real_images(measured, known.reference, known.extractor, reporter)
             ready = dataclasses.replace(known, plan=plan)
-            points.append(_point(measured, one, ready, change, run.path, task, real, fresh, reporter))
+            wanted = Wanted(metrics, at=(settings.n,), out=point_folder(run, change), fresh=fresh, task=task)
+            points.append(_point(measured, one, ready, change, wanted, real, reporter))
         run.update(status="done")
         return Swept(run, protocol, tuple(points), plans[0].generator.labels(range(len(points[0].grid))))
+
+
+def point_folder(run: RunDirectory, change: Mapping[str, Value]) -> Path:
+    """Where the run of a point lies."""
+    return run.path / "points" / point_name(change).replace(" ", ",")
 
 
 def point_name(change: Mapping[str, Value]) -> str:
@@ -141,7 +158,9 @@ def changed(settings: Settings, change: Mapping[str, Value]) -> Settings:
 
 def shared_protocol(task: str, changes: Sequence[Mapping[str, Value]], known: Prepared) -> Protocol:
     """What defines the sweep: everything but what its axes decide."""
-    protocol = protocol_of(task, known.plan.generator, extractor=known.extractor, reference=known.reference)
+    protocol = protocol_of(
+        task, known.plan.generator, extractor=known.extractor, reference=known.reference, asked=known.asked
+    )
     axes = {name for change in changes for name in change}
     undecided: dict[str, object] = {
         field: {} if field == "sampler_config" else None for name in axes for field in DECIDED.get(name, ())
@@ -185,31 +204,33 @@ def _point(
     settings: Settings,
     known: Prepared,
     change: Mapping[str, Value],
-    folder: Path,
-    task: str,
+    wanted: Wanted,
     real: RealImages,
-    fresh: bool,
     reporter: Reporter,
 ) -> Point:
-    path = folder / "points" / point_name(change).replace(" ", ",")
-    wanted = Wanted(suite(), at=(settings.n,), out=path, fresh=fresh, task=task)
     results = evaluate_prepared(measured, settings, known, wanted, reporter, real)
-    run = RunDirectory(path)
+    run = RunDirectory(Path(results.run))
     grid = run.arrays("grid")
     assert grid is not None, "every run keeps its first images"
-    return Point(change, results, _left_out(run, measured, settings, known, real), grid["images"])
+    return Point(change, results, _left_out(run, measured, settings, known, real, reporter), grid["images"])
 
 
 def _left_out(
-    run: RunDirectory, measured: Checkpoint, settings: Settings, known: Prepared, real: RealImages
+    run: RunDirectory,
+    measured: Checkpoint,
+    settings: Settings,
+    known: Prepared,
+    real: RealImages,
+    reporter: Reporter,
 ) -> LeftOut:
     """From the point's directory, or computed from its features and kept there."""
     kept = run.arrays(f"left_out_{settings.n}")
     if kept is None:
         state = run.state()
         assert state is not None, "the point was measured"
-        harvest = open_harvest(run, state.chunk, known.extractor, keep_images=False)
-        images = stored_images(harvest, measured, known.plan, known.extractor, settings.n)
+        harvest = open_harvest(run, state.chunk, known.extractor, known.judge, keep_images=False)
+        texts = None if known.asked is None else embedded(known.asked, reporter)
+        images = stored_images(harvest, measured, known, texts, settings.n)
         found = leave_out(images, real.reference, real.independent, len(measured.classes))
         kept = {f"{name}.{kind}": np.asarray(part[name]) for kind, part in _parts(found) for name in part}
         run.save_arrays(f"left_out_{settings.n}", kept)

@@ -13,11 +13,12 @@ from diffeval.measured import Extracting, open_measured
 from diffeval.plan import SamplingPlan, Settings, plan_images
 from diffeval.prepared import prepare
 from diffeval.progress import Reporter, SilentReporter
+from diffeval.prompting import Prompting
 from diffeval.runs.records import Results
 from diffeval.sweeps.conclude import save, scale_conclusions, settings_conclusions
 from diffeval.sweeps.grid import Value
 from diffeval.sweeps.price import prices
-from diffeval.sweeps.run import changed, measure, point_name, suite
+from diffeval.sweeps.run import changed, measure, point_name, suite_of
 
 SCALES = (1.0, 1.5, 2.0, 3.0, 5.0, 7.0, 10.0)
 USUAL_N = 2000
@@ -43,6 +44,7 @@ def sweep_scales(
     ref: str | None = None,
     extracting: Extracting | None = None,
     opening: OpenOptions | None = None,
+    prompting: Prompting | None = None,
     out: Path | None = None,
     fresh: bool = False,
     reporter: Reporter | None = None,
@@ -68,6 +70,7 @@ def sweep_scales(
         ref=ref,
         extracting=extracting,
         opening=opening,
+        prompting=prompting,
         out=out,
         fresh=fresh,
         reporter=reporter,
@@ -83,6 +86,7 @@ def sweep(
     ref: str | None = None,
     extracting: Extracting | None = None,
     opening: OpenOptions | None = None,
+    prompting: Prompting | None = None,
     out: Path | None = None,
     fresh: bool = False,
     reporter: Reporter | None = None,
@@ -104,6 +108,7 @@ def sweep(
         ref=ref,
         extracting=extracting,
         opening=opening,
+        prompting=prompting,
         out=out,
         fresh=fresh,
         reporter=reporter,
@@ -126,13 +131,17 @@ def describe(
     ref: str | None = None,
     extracting: Extracting | None = None,
     opening: OpenOptions | None = None,
+    prompting: Prompting | None = None,
 ) -> list[str]:
     """What a sweep would do, and about how long each stage takes here, in lines; every setting is checked."""
     measured = _checkpoint(checkpoint, opening)
     each = [changed(settings, one) for one in over]
     plans = [plan_images(measured, one) for one in each]
     counts = [evaluations(plan) for plan in plans]
-    known = prepare(measured, each[0], ref, extracting, opening, SilentReporter(), fit=False)
+    metrics = suite_of(measured, prompting)
+    known = prepare(
+        measured, each[0], ref, extracting, opening, SilentReporter(), fit=False, suite=metrics, prompting=prompting
+    )
     lines = [f"checkpoint   {measured.name} {measured.sha256[:8]} ({measured.path})"]
     lines += [
         f"point        {point_name(one)}: {settings.n} images, {count} network evaluations each"
@@ -142,7 +151,7 @@ def describe(
         f"images       {settings.n * len(over)}",
         f"evaluations  {settings.n * sum(counts)} in all, in batches of {plans[0].batch}",
     ]
-    priced = prices(plans, [_calls(plan) for plan in plans], known, settings.n, suite())
+    priced = prices(plans, [_calls(plan) for plan in plans], known, settings.n, metrics)
     width = max(len(one.stage) for one in priced)
     lines += [f"takes        {one.stage:<{width}}  {_duration(one.seconds):>8}  {one.about}" for one in priced]
     whole = sum(one.seconds for one in priced)

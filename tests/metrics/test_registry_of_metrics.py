@@ -17,6 +17,7 @@ import torch
 import diffeval.metrics
 from diffeval.metrics import neighbours
 from diffeval.metrics.metric import METRICS, Estimate, FeatureSet
+from diffeval.metrics.prompted import Prompted
 
 TABLE = Path(__file__).parents[2] / "benchmarks" / "results" / "suite_agreement.json"
 NAMES = ("ant", "bee", "cow", "doe")
@@ -35,9 +36,9 @@ OTHER_MODES = ("mode_coverage",)
 BY_PLACE: dict[str, set[str]] = {**HALVES, **GROUPS}
 BY_REFERENCE_PLACE: dict[str, set[str]] = {**{name: {"value", "std_error"} for name in HALVES}, **GROUPS}
 # Of distances and their sums in float32.
-ROUNDING = {"vendi": 1e-6, "within_class": 1e-6}
+ROUNDING = {"vendi": 1e-6, "within_class": 1e-6, "clip_score": 1e-6}
 # Block sizes that bound memory; BLOCK of pairs.py is the images that an estimator takes together.
-MEMORY_BLOCKS = ("kernel", "vendi", "neighbours", "within_class", "within_mode")
+MEMORY_BLOCKS = ("kernel", "vendi", "neighbours", "within_class", "within_mode", "clip_reading")
 OTHER_BLOCKS = ("pairs",)
 
 
@@ -47,7 +48,20 @@ def _side(seed: int, n: int, shift: float) -> FeatureSet:
     features = 2 * np.eye(4, D)[labels] + drawn.standard_normal((n, D)) + shift
     logits = 3 * np.eye(4)[labels] + 2 * drawn.standard_normal((n, 4))
     look = drawn.uniform(0.1, 0.8, (n, 8))
-    return FeatureSet(features, labels, logits, NAMES, NAMES, "clip:ViT-L-14-336", look)
+    look[: n // 20, 2:5] = 0.0  # of a single colour
+    return FeatureSet(
+        features, labels, logits, NAMES, NAMES, "clip:ViT-L-14-336", look, prompted=_prompted(drawn, features, labels)
+    )
+
+
+def _prompted(drawn: np.random.Generator, images: npt.NDArray[np.float64], labels: npt.NDArray[np.int64]) -> Prompted:
+    """Three wordings of each class, near its images."""
+    concepts = np.arange(12) % 4
+    texts = 2 * np.eye(4, D)[concepts] + 0.3 * drawn.standard_normal((12, D))
+    ids = tuple(map(str, range(12)))
+    rows = labels + 4 * drawn.integers(3, size=len(labels))
+    groups = ("a", "b", "b", "b") * 3
+    return Prompted(images, texts, rows, concepts, ids, ids, groups, np.zeros(12, dtype=bool), "clip:ViT-L-14-336")
 
 
 def _pair() -> tuple[FeatureSet, FeatureSet]:

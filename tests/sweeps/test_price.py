@@ -38,7 +38,7 @@ def priced(digits: Checkpoint, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
 
     def run(calls: tuple[int, ...] = (10,), n: int = 100, ws: tuple[float, ...] = (1.0,)) -> dict[str, Price]:
         plans = [plan_images(digits, dataclasses.replace(SETTINGS, n=n, w=w)) for w in ws]
-        found = prices(plans, calls, _known(digits), n, suite())
+        found = prices(plans, calls, _known(digits), n, suite(judged=False))
         return {one.stage: one for one in found}
 
     return run
@@ -120,7 +120,7 @@ def test_a_step_is_one_call_of_the_network_and_a_trial_scores(digits: Checkpoint
         price._step(plan)
         assert sizes == expected
     plan: SamplingPlan = plan_images(digits, SETTINGS)
-    assert price._trial(plan, _known(digits).extractor, 250, suite()) > 0
+    assert price._trial(plan, _known(digits).extractor, 250, suite(judged=False)) > 0
 
 
 def test_a_dry_run_prices_every_stage_and_its_document_lists_all_points(
@@ -140,7 +140,7 @@ def test_a_dry_run_prices_every_stage_and_its_document_lists_all_points(
         "w=2: 100 images, 20 network evaluations each",
         "w=3: 100 images, 20 network evaluations each",
     ]
-    assert [line.split()[0] for line in plan["takes"]] == ["sampling", "features", "reference", "scoring"]
+    assert [line.split()[0] for line in plan["takes"]] == ["sampling", "features", "judge", "reference", "scoring"]
     assert plan["evaluations"].startswith("5000 in all")
     assert plan["total"].startswith("about ")
     assert not list(tmp_path.iterdir())

@@ -8,12 +8,14 @@ from diffeval.cli.options import (
     CKPT_HELP,
     SCORING,
     Common,
+    Judging,
     Loading,
     Measured,
     Measuring,
     Output,
     Reading,
     Sampling,
+    Wording,
     with_options,
 )
 from diffeval.cli.parse import counts, keep
@@ -39,6 +41,8 @@ def evaluate(
     measuring: Measuring,
     reading: Reading,
     output: Output,
+    wording: Wording,
+    judging: Judging,
     checkpoint: MaybeMeasured = None,
     metrics: Annotated[
         str | None,
@@ -56,6 +60,7 @@ def evaluate(
     diffeval eval digits
     diffeval eval images:samples --ref folder:photos@train
     diffeval eval digits --metrics kid,precision,recall,vendi --n 2000
+    diffeval eval digits --metrics fid,clip_score
     diffeval eval --list
     """
     with reporting(common) as reporter:
@@ -79,6 +84,8 @@ def evaluate(
             measuring=measuring,
             reading=reading,
             output=output,
+            wording=wording,
+            judging=judging,
             reporter=reporter,
         )
 

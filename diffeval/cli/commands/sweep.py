@@ -9,10 +9,21 @@ import typer
 
 from diffeval.cli.console import ConsoleReporter
 from diffeval.cli.loading import load_options
-from diffeval.cli.options import SCORING, Common, Loading, Measuring, Output, Reading, Sampling, with_options
+from diffeval.cli.options import (
+    SCORING,
+    Common,
+    Judging,
+    Loading,
+    Measuring,
+    Output,
+    Reading,
+    Sampling,
+    Wording,
+    with_options,
+)
 from diffeval.cli.parse import settings_of
 from diffeval.cli.running import reporting
-from diffeval.cli.scored import folder_bytes, show_plan, size_text
+from diffeval.cli.scored import folder_bytes, prompting_of, show_plan, size_text
 from diffeval.cli.tables import columns
 from diffeval.errors import DiffevalError
 from diffeval.report.words import number
@@ -26,8 +37,8 @@ if TYPE_CHECKING:
 
 # Columns of the table that a sweep prints, of those that were measured.
 COLUMNS = (
-    "fid_debiased", "kid", "precision", "recall", "density", "coverage", "class_accuracy", "within_class_distance",
-    "saturated_pixels", "contrast_ratio",
+    "fid_debiased", "kid", "precision", "recall", "density", "coverage", "class_accuracy", "clip_score",
+    "within_class_distance", "saturated_pixels", "contrast_ratio",
 )  # fmt: skip
 
 Name = Annotated[
@@ -46,6 +57,8 @@ def sweep_cfg(
     measuring: Measuring,
     reading: Reading,
     output: Output,
+    wording: Wording,
+    judging: Judging,
     scales: Annotated[
         str, typer.Option(help="Guidance scales, as a list, as ranges 1:8:0.5, or both.", rich_help_panel=SCORING)
     ] = "1,1.5,2,3,5,7,10",
@@ -70,11 +83,20 @@ def sweep_cfg(
         points = [{"w": w} for w in parse_scales(scales)]
         measured, opening = _open(checkpoint, loading, reading, reporter)
         settings = _settings(n, sampling)
+        prompting = prompting_of(wording, judging)
         if output.dry_run:
             from diffeval.sweeps.sweep import describe
 
             extracting = _extracting(measuring, loading)
-            lines = describe(measured, points, settings, ref=measuring.ref, extracting=extracting, opening=opening)
+            lines = describe(
+                measured,
+                points,
+                settings,
+                ref=measuring.ref,
+                extracting=extracting,
+                opening=opening,
+                prompting=prompting,
+            )
             show_plan(lines, common)
             return
         results = sweep_scales(
@@ -85,6 +107,7 @@ def sweep_cfg(
             ref=measuring.ref,
             extracting=_extracting(measuring, loading),
             opening=opening,
+            prompting=prompting,
             out=output.out,
             fresh=output.fresh,
             reporter=reporter,
@@ -101,6 +124,8 @@ def sweep(
     measuring: Measuring,
     reading: Reading,
     output: Output,
+    wording: Wording,
+    judging: Judging,
     over: Annotated[
         list[str],
         typer.Option(
@@ -125,10 +150,17 @@ def sweep(
         axes = parse_over(over, AXES)
         measured, opening = _open(checkpoint, loading, reading, reporter)
         settings = _settings(n, sampling)
+        prompting = prompting_of(wording, judging)
         if output.dry_run:
             extracting = _extracting(measuring, loading)
             lines = describe(
-                measured, points(axes), settings, ref=measuring.ref, extracting=extracting, opening=opening
+                measured,
+                points(axes),
+                settings,
+                ref=measuring.ref,
+                extracting=extracting,
+                opening=opening,
+                prompting=prompting,
             )
             show_plan(lines, common)
             return
@@ -139,6 +171,7 @@ def sweep(
             ref=measuring.ref,
             extracting=_extracting(measuring, loading),
             opening=opening,
+            prompting=prompting,
             out=output.out,
             fresh=output.fresh,
             reporter=reporter,

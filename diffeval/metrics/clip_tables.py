@@ -1,0 +1,146 @@
+"""CLIP scores by prompt and by group, and what they say is wrong, in words."""
+
+from collections.abc import Mapping, Sequence
+from math import sqrt
+
+import numpy as np
+import numpy.typing as npt
+
+from diffeval.metrics.clip_reading import Reading, diversities
+from diffeval.metrics.clustered import Mean, clustered_mean
+from diffeval.metrics.metric import Array
+from diffeval.metrics.prompted import Prompted, Rows
+from diffeval.metrics.shares import share_interval
+from diffeval.runs.records import Param
+
+Row = Mapping[str, Param]
+# Of images that fit their own prompt no better than the others: where more than this share of all do, it is said. Of
+# right pairs next to none do; of wrong ones about half.
+SUSPECT = 0.05
+# How groups of prompts that were never seen in training begin.
+HELD_OUT = "held-out"
+
+
+def prompt_rows(prompted: Prompted, read: Reading) -> tuple[Row, ...]:
+    """Every prompt that has an image, the worst first."""
+    alike = diversities(prompted, read)
+    found: list[Row] = []
+    for row in np.unique(read.rows).tolist():
+        mine = read.rows == row
+        own = read.own[mine]
+        lost = read.best[mine & ~read.found & (read.best >= 0)]
+        error = float(own.std(ddof=1)) / sqrt(len(own)) if len(own) > 1 else None
+        found.append(
+            {
+                "id": prompted.ids[row],
+                "prompt": prompted.prompts[row],
+                "group": prompted.groups[row],
+                "images": len(own),
+                "clip_score": float(own.mean()),
+                "std_error": error,
+                "other_prompts": _mean(read.others[mine]),
+                "fit_another_better": len(lost),
+                "which_is": prompted.prompts[int(np.bincount(lost).argmax())] if len(lost) else None,
+                "diversity": alike[row],
+                "cut": bool(prompted.cut[row]),
+            }
+        )
+    return tuple(sorted(found, key=lambda one: float(str(one["clip_score"]))))
+
+
+def _mean(values: Array) -> float | None:
+    return None if np.isnan(values).any() else float(values.mean())
+
+
+def _groups(prompted: Prompted) -> tuple[Sequence[str], Rows]:
+    """Names of the groups, in their order, and the group of each prompt; no names without groups."""
+    names = list(dict.fromkeys(prompted.groups))
+    return names if len(names) > 1 else (), np.array([names.index(one) for one in prompted.groups], dtype=np.int64)
+
+
+def group_rows(prompted: Prompted, read: Reading, clusters: Rows) -> tuple[Row, ...]:
+    """Every group, where there are several."""
+    names, of = _groups(prompted)
+    found: list[Row] = []
+    for number, name in enumerate(names):
+        mine = of[read.rows] == number
+        if not mine.any():
+            continue
+        mean = clustered_mean(read.own[mine], clusters[mine])
+        low, high = mean.ci95 or (None, None)
+        found.append(
+            {
+                "group": name or "none",
+                "prompts": len(np.unique(read.rows[mine])),
+                "images": int(mine.sum()),
+                "clip_score": mean.value,
+                "std_error": mean.std_error,
+                "low": low,
+                "high": high,
+                "other_prompts": _mean(read.others[mine]),
+                "r_precision": float(read.found[mine].mean()) if (read.best[mine] >= 0).all() else None,
+            }
+        )
+    return tuple(found)
+
+
+def leakage_rows(prompted: Prompted, read: Reading) -> tuple[Row, ...]:
+    """Images by the group of their prompt and that of the prompt they fit best: off the diagonal, concepts leak."""
+    names, of = _groups(prompted)
+    if not names or (read.best < 0).any():
+        return ()
+    asked, got = of[read.rows], of[np.where(read.found, read.rows, read.best)]
+    table = np.zeros((len(names), len(names)), dtype=np.int64)
+    np.add.at(table, (asked, got), 1)
+    return tuple(
+        {
+            "asked": one or "none",
+            "fits_best": other or "none",
+            "images": int(table[row, column]),
+            "share": float(table[row, column] / table[row].sum()),
+        }
+        for row, one in enumerate(names)
+        for column, other in enumerate(names)
+        if table[row].any()
+    )
+
+
+def warnings(prompted: Prompted, read: Reading, flat: npt.NDArray[np.bool_], margin: Mean | None) -> tuple[str, ...]:
+    """What is wrong with the pairs, in words."""
+    found = []
+    if flat.any():
+        found.append(f"{int(flat.sum())} of {len(flat)} images are of a single colour, and have no CLIP score")
+    if prompted.missing:
+        found.append(f"{prompted.missing} prompts have no image: it could not be used, and was left out")
+    if prompted.cut.any():
+        found.append(
+            f"{int(prompted.cut.sum())} of {len(prompted.cut)} prompts are longer than what {prompted.judge} reads, "
+            f"and were cut (the end token kept)"
+        )
+    if margin is None or margin.ci95 is None:
+        return tuple(found)
+    mean = float(read.own.mean())
+    if margin.ci95[0] <= 0.0:
+        found.append(
+            f"the words do not matter: images read {mean:.4g} with their own prompts and {mean - margin.value:.4g} "
+            f"with others; they are paired with the wrong prompts, or what made them ignores its prompt"
+        )
+        return tuple(found)
+    lost = int((read.own <= read.others).sum())
+    if share_interval(lost, len(read.own))[0] > SUSPECT:
+        found.append(
+            f"{lost} of {len(read.own)} images fit their own prompt no better than the mean of the others: look "
+            f"whether they are paired with the right prompts (the worst stand first in the table of prompts)"
+        )
+    return tuple(found)
+
+
+def held_out(prompted: Prompted, read: Reading, clusters: Rows) -> dict[str, Param]:
+    """By how much prompts that were never seen in training are followed less."""
+    apart = np.array([group.startswith(HELD_OUT) for group in prompted.groups])[read.rows]
+    if apart.all() or not apart.any():
+        return {}
+    seen, unseen = (clustered_mean(read.own[side], clusters[side]) for side in (~apart, apart))
+    known = seen.std_error is not None and unseen.std_error is not None
+    error = sqrt((seen.std_error or 0.0) ** 2 + (unseen.std_error or 0.0) ** 2) if known else None
+    return {"held_out": unseen.value, "held_out_gap": seen.value - unseen.value, "held_out_gap_std_error": error}

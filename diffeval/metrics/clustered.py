@@ -1,0 +1,72 @@
+"""Means of what comes in clusters, such as the images of one prompt."""
+
+from dataclasses import dataclass
+from math import sqrt
+
+import numpy as np
+import numpy.typing as npt
+from scipy.stats import t
+
+from diffeval.metrics.metric import Array
+
+TAIL = 0.975
+
+
+@dataclass(frozen=True, slots=True)
+class Mean:
+    """A mean over all images, and how it would move with other clusters.
+
+    Attributes:
+        value: the mean.
+        std_error: None where a single value tells nothing of it.
+        ci95: with t's quantile at one degree of freedom less than there are clusters; None without an error.
+        method: what the error counts.
+    """
+
+    value: float
+    std_error: float | None
+    ci95: tuple[float, float] | None
+    method: str
+
+
+def clustered_mean(terms: Array, clusters: npt.NDArray[np.int64], low: float = -np.inf, high: float = np.inf) -> Mean:
+    """Mean of terms [n], its error clustered; with one cluster, that of its images.
+
+    The variance is G / (G - 1) times the sum over clusters of the squared sum of deviations, over n^2: of clusters
+    drawn at random, however large each is. With one image in each it is the usual one.
+
+    Args:
+        terms: of the images, at least 1.
+        clusters: int64 [n], of any numbers.
+        low: the least value possible, where the interval ends.
+        high: the greatest.
+
+    Source: the linearised variance of a ratio of sums over clusters (Cochran 1977, section 9A); Liang and Zeger 1986.
+    """
+    value, n = float(terms.mean()), len(terms)
+    _, places = np.unique(clusters, return_inverse=True)
+    sums = np.bincount(places, weights=terms - value)
+    count = len(sums)
+    if count > 1:
+        error, freedom, method = (
+            sqrt(count / (count - 1) * float((sums**2).sum())) / n,
+            count - 1,
+            "clustered by prompt",
+        )
+    elif n > 1:
+        error, freedom, method = float(terms.std(ddof=1)) / sqrt(n), n - 1, "images of one prompt"
+    else:
+        return Mean(value, None, None, "none, there is one image")
+    half = float(t.ppf(TAIL, freedom)) * error
+    return Mean(value, error, (max(low, value - half), min(high, value + half)), method)
+
+
+def fixed_error(terms: Array, clusters: npt.NDArray[np.int64]) -> float | None:
+    """The error of the mean if these clusters are all there are, so that images alone vary."""
+    _, places = np.unique(clusters, return_inverse=True)
+    counts = np.bincount(places)
+    if counts.min() < 2:
+        return None
+    means = np.bincount(places, weights=terms) / counts
+    variance = np.bincount(places, weights=(terms - means[places]) ** 2) / (counts - 1)
+    return sqrt(float((counts * variance).sum())) / len(terms)

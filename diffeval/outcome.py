@@ -1,0 +1,118 @@
+"""From the images of a run to its results on disk."""
+
+import time
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from diffeval.data.source import ImageSource
+from diffeval.features.extractor import Extractor
+from diffeval.harvest import timed
+from diffeval.job import Job, holds_more, provenance_of, warnings_of
+from diffeval.mode_pictures import PICTURES, mode_pictures
+from diffeval.per_class import read_classes, worst_sentence
+from diffeval.plan import ImageMaker
+from diffeval.progress import Reporter
+from diffeval.prompt_tables import prompt_pictures, save_prompts
+from diffeval.ready import Shown
+from diffeval.real import RealImages
+from diffeval.runs.records import Keep, Param, Results
+from diffeval.scoring import Choices, Scoring, score_counts
+from diffeval.work import Work
+
+Tables = dict[str, tuple[Mapping[str, Param], ...]]
+
+
+def score_and_save(work: Work, real: RealImages, counts: Sequence[int], choices: Choices) -> Results:
+    """Scores the images of a run at every count, and writes what was found into it."""
+    started = time.monotonic()
+    job, generated = work.job, work.generated
+    params = _params(job, real)
+    scoring = score_counts(generated, real, counts, choices, params=params, reporter=work.reporter)
+    timed(job.run, "scoring", started)
+    state = job.run.state()
+    assert state is not None, "the run was opened"
+    readings = (
+        read_classes(generated, real.reference, real.held_out, real.independent) if choices.suite.classes else ()
+    )
+    tables: Tables = {**scoring.tables, "extractor": (_extractor_row(work.known.extractor),)}
+    if readings:
+        tables["per_class"] = tuple(one.row() for one in readings)
+    worst = worst_sentence(readings)
+    said = (*warnings_of(job, work.reporter), *real.warnings, *scoring.warnings, *((worst,) if worst else ()))
+    results = Results(
+        run=str(job.run.path),
+        protocol=job.protocol,
+        provenance=provenance_of(job, state.batch),
+        scores=scoring.scores,
+        tables=_with_pictures(work, tables, scoring.terms),
+        choices=choices.recorded(),
+        warnings=tuple(dict.fromkeys(said)),
+    )
+    _save(job, results, scoring, choices.keep, generated.labels, work.reporter)
+    return results
+
+
+def _with_pictures(work: Work, tables: Tables, terms: Mapping[str, npt.NDArray[np.generic]]) -> Tables:
+    """Tables that name images, with where these lie; the images themselves go into the run."""
+    run, maker, reference = work.job.run, work.job.plan.generator, work.known.reference
+    if isinstance(reference, ImageSource) and "modes" in tables:
+        run.save_arrays(PICTURES, mode_pictures(tables["modes"], terms, maker, reference))
+    if "prompts" in tables:
+        prompt_pictures(run, tables["prompts"], terms, maker)
+        tables = {**tables, "prompts": save_prompts(run, tables["prompts"])}
+    if "raises_fid" in tables:
+        tables = {**tables, "raises_fid": _named(tables["raises_fid"], maker)}
+    return tables
+
+
+def _save(
+    job: Job,
+    results: Results,
+    scoring: Scoring,
+    keep: Keep,
+    labels: npt.NDArray[np.int64] | None,
+    reporter: Reporter,
+) -> None:
+    """Writes the results, unless the run holds those of more images: these stay the run's own."""
+    held = holds_more(job)
+    if held is not None:
+        reporter.note(f"the run holds {held} images; the first {job.settings.n} are shown, and not stored")
+        job.run.update(status="done", n=held)
+        return
+    terms = dict(scoring.terms) if labels is None else {**scoring.terms, "labels": labels}
+    job.run.save_arrays("terms", terms)
+    job.run.save_results(results)
+    job.run.discard(images=keep != "images", features=keep == "none")
+    # What the scores were warned of belongs to this count, not to the run.
+    job.run.update(status="done", n=job.settings.n, warnings=warnings_of(job, reporter))
+
+
+def _named(rows: Sequence[Mapping[str, Param]], maker: ImageMaker) -> tuple[Mapping[str, Param], ...]:
+    """Rows about single images with where these lie, if they are ready-made."""
+    if not isinstance(maker, Shown):
+        return tuple(rows)
+    return tuple({"image": maker.name(int(str(row["index"]))), **row} for row in rows)
+
+
+def _extractor_row(extractor: Extractor) -> Mapping[str, Param]:
+    return {
+        "extractor": extractor.name,
+        "id": extractor.id,
+        "layer": extractor.layer or None,
+        "dimensions": extractor.dim,
+        "resize": extractor.resize,
+        "normalisation": extractor.normalisation or None,
+        "notes": "; ".join(extractor.notes) or None,
+    }
+
+
+def _params(job: Job, real: RealImages) -> Mapping[str, Param]:
+    return {
+        "w": job.protocol.w,
+        "sampler": job.protocol.sampler,
+        "steps": job.protocol.steps,
+        "extractor": real.extractor,
+        "reference": real.spec or None,
+    }
