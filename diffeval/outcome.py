@@ -62,8 +62,9 @@ def _with_pictures(work: Work, tables: Tables, terms: Mapping[str, npt.NDArray[n
     if "prompts" in tables:
         prompt_pictures(run, tables["prompts"], terms, maker)
         tables = {**tables, "prompts": save_prompts(run, tables["prompts"])}
-    if "raises_fid" in tables:
-        tables = {**tables, "raises_fid": _named(tables["raises_fid"], maker)}
+    for name in ("raises_fid", "follow_least"):
+        if name in tables:
+            tables = {**tables, name: _named(tables[name], maker)}
     return tables
 
 

@@ -129,8 +129,9 @@ def refuse_impossible(suite: Suite, known: Prepared) -> None:
     """
     reference = known.reference
     if reference is None:
-        return
-    images = len(reference) if isinstance(reference, ImageSource) else reference.n
+        images: int | None = 0
+    else:
+        images = len(reference) if isinstance(reference, ImageSource) else reference.n
     for name in suite.metrics if suite.asked and images is not None else ():
         try:
             METRICS[name].possible(images, known.extractor.classes, **suite.options.get(name, {}))

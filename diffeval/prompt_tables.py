@@ -49,13 +49,15 @@ def prompt_pictures(
         terms: score and prompt of every image.
         maker: makes the images.
     """
-    ids, of = terms["clip_score.ids"].tolist(), terms["clip_score.prompt"]
+    ids = terms["clip_score.ids"].tolist()
+    texts = terms["clip_score.text"]
+    of = texts[terms["clip_score.prompt"].astype(np.int64)]
     scores = terms["clip_score.term"].astype(np.float64)
     shown = list(rows[:PROMPTS])
     images = np.zeros((len(shown), IMAGES, *maker.shape), dtype=np.uint8)
     counts, values = np.zeros(len(shown), dtype=np.uint8), np.full((len(shown), IMAGES), np.nan)
     for place, row in enumerate(shown):
-        mine = np.flatnonzero((of == ids.index(row["id"])) & np.isfinite(scores))
+        mine = np.flatnonzero((of == texts[ids.index(row["id"])]) & np.isfinite(scores))
         chosen = mine[np.argsort(scores[mine], kind="stable")][:IMAGES]
         for column, index in enumerate(chosen.tolist()):
             images[place, column] = maker.images(range(index, index + 1))[0]

@@ -45,13 +45,14 @@ def run_and_show(
     output: Output,
     wording: Wording | None = None,
     judging: Judging | None = None,
+    once: bool = False,
     extractor_of: Callable[[tuple[int, int, int]], str] | None = None,
     reporter: ConsoleReporter,
 ) -> Results | None:
     """Evaluates and shows; None for a dry run. Without n it takes the protocol's, or the usual one.
 
     ``beside`` are metrics for which there must be real images, and which may fail; ``extractor_of`` names the
-    extractor for images of a shape, where the user names none.
+    extractor for images of a shape, where the user names none; ``once`` logs the scores at n alone.
     """
     from diffeval.data.source import OpenOptions
     from diffeval.describe import describe
@@ -90,6 +91,8 @@ def run_and_show(
         "prompting": prompting_of(wording, judging),
         "out": output.out,
     }
+    if once and at is None:
+        asked["at"] = (settings.n,)
     if output.dry_run:
         show_plan(describe(measured, **asked), common)  # the same words as evaluate's
         return None

@@ -175,6 +175,7 @@ def text_half(variant: str, state: StateDict, path: Path) -> nn.Module:
     """
     network: nn.Module = _empty(variant)
     network.visual = nn.Identity()
+    network.register_buffer("attn_mask", None)  # it holds no values; ``TextTower`` makes its own
     apart = ("visual.", *OPENAI_KEYS)
     fill(f"clip:{variant}'s text tower", network, {k: v for k, v in state.items() if not k.startswith(apart)}, path)
     return network

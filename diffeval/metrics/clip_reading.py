@@ -71,7 +71,7 @@ def refuse_deaf(prompted: Prompted, flat: npt.NDArray[np.bool_]) -> None:
 
 
 def texts_of(prompted: Prompted) -> Rows:
-    """Prompts of the same text count as one, int64 [P]."""
+    """Prompts of the same text have the same number, from 0 in the order of their first, int64 [P]."""
     numbers: dict[str, int] = {}
     return np.array([numbers.setdefault(text, len(numbers)) for text in prompted.prompts], dtype=np.int64)
 
@@ -99,11 +99,11 @@ def hold_against_all(prompted: Prompted, kept: Rows, scale: str) -> Reading:
 
 
 def diversities(prompted: Prompted, read: Reading) -> list[float | None]:
-    """1 less the mean cosine of two images, by prompt; None where there are no two."""
-    images = unit(prompted.images[read.kept])
-    counts = np.bincount(read.rows, minlength=len(prompted.prompts))
+    """1 less the mean cosine of two images, by text as ``texts_of`` numbers it; None where there are no two."""
+    images, of = unit(prompted.images[read.kept]), texts_of(prompted)
+    counts = np.bincount(of[read.rows], minlength=int(of.max()) + 1)
     sums = np.zeros((len(counts), images.shape[1]))
-    np.add.at(sums, read.rows, images)
+    np.add.at(sums, of[read.rows], images)
     squares = (sums**2).sum(axis=1)
     return [
         None if k < PAIR else float(1.0 - (square - k) / (k * (k - 1)))

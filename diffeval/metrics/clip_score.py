@@ -15,7 +15,7 @@ from diffeval.metrics.clip_reading import (
     refuse_deaf,
     texts_of,
 )
-from diffeval.metrics.clip_tables import group_rows, held_out, leakage_rows, prompt_rows, warnings
+from diffeval.metrics.clip_tables import group_rows, held_out, image_rows, leakage_rows, prompt_rows, warnings
 from diffeval.metrics.clustered import Mean, clustered_mean, fixed_error
 from diffeval.metrics.metric import METRICS, Estimate, FeatureSet, LackingError, Metric
 from diffeval.metrics.prompted import Prompted, Rows
@@ -57,8 +57,7 @@ def clip_score(
     """
     if generated.prompted is None:
         raise LackingError("clip_score needs prompts, which this run does not have; give --prompts FILE")
-    if scale not in SCALES:
-        raise LackingError(f"clip_score: unknown scale {scale!r}; one of {', '.join(SCALES)}")
+    _known(0, (), scale=scale)
     prompted = generated.prompted
     flat = flat_images(generated)
     refuse_deaf(prompted, flat)
@@ -77,6 +76,12 @@ def clip_score(
         _diversity(prompted, read, shared),
         unscored,
     )
+
+
+def _known(images: int, classes: tuple[str, ...], *, scale: str = "100") -> None:
+    """Refuses a scale that there is not."""
+    if scale not in SCALES:
+        raise LackingError(f"unknown scale {scale!r}; one of {', '.join(SCALES)}")
 
 
 def _shared(prompted: Prompted, scale: str, unscored: int) -> dict[str, Param]:
@@ -111,11 +116,13 @@ def _score(
             "term": own,
             "others": others,
             "prompt": prompted.rows,
+            "text": texts_of(prompted),
             "ids": np.array(prompted.ids),
         },
         tables={
             "prompts": prompt_rows(prompted, read),
             "clip_groups": groups,
+            "follow_least": image_rows(prompted, read),
             "prompt_leakage": leakage_rows(prompted, read),
         },
         warnings=warnings(prompted, read, flat, None if np.isnan(read.others).any() else _gain(read, clusters)),
@@ -135,7 +142,7 @@ ALONE = "needs prompts that ask for different things, and all ask for the same"
 
 def _margin(read: Reading, clusters: Rows, shared: Mapping[str, Param]) -> Estimate:
     if np.isnan(read.others).any():
-        return Estimate("clip_margin", None, True, params={"error": f"clip_margin {ALONE}"})
+        return Estimate("clip_margin", None, True, params={"error": ALONE})
     return _estimate("clip_margin", _gain(read, clusters), shared)
 
 
@@ -145,7 +152,7 @@ def _gain(read: Reading, clusters: Rows) -> Mean:
 
 def _retrieval(read: Reading, clusters: Rows, shared: Mapping[str, Param]) -> Estimate:
     if (read.best < 0).any():
-        return Estimate("r_precision", None, True, params={"error": f"r_precision {ALONE}"})
+        return Estimate("r_precision", None, True, params={"error": ALONE})
     hits = read.found.astype(np.float64)
     mean = clustered_mean(hits, clusters, 0.0, 1.0)
     if not mean.std_error:  # all, or none: where nothing scatters, only the count tells
@@ -157,7 +164,7 @@ def _diversity(prompted: Prompted, read: Reading, shared: Mapping[str, Param]) -
     found = diversities(prompted, read)
     values = np.array([value for value in found if value is not None])
     if not len(values):
-        reason = "within_prompt_diversity needs two images of a prompt, and no prompt has them"
+        reason = "needs two images of a prompt, and no prompt has them"
         return Estimate("within_prompt_diversity", None, True, params={"error": reason})
     mean = clustered_mean(values, np.arange(len(values), dtype=np.int64), 0.0, 2.0)
     return _estimate("within_prompt_diversity", mean, {**shared, "prompts": len(values)})
@@ -183,6 +190,6 @@ def _unscored(prompted: Prompted, flat: npt.NDArray[np.bool_]) -> Estimate:
 METRICS.register("clip_score")(
     Metric(
         SCORES, lambda dim: LEAST, clip_score, from_moments=True, higher_is_better=True,
-        opposed=("unscored_images",), prompted=True, alone=True,
+        opposed=("unscored_images",), prompted=True, alone=True, possible=_known,
     )
 )  # fmt: skip

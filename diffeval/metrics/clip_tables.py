@@ -6,7 +6,7 @@ from math import sqrt
 import numpy as np
 import numpy.typing as npt
 
-from diffeval.metrics.clip_reading import Reading, diversities
+from diffeval.metrics.clip_reading import Reading, diversities, texts_of
 from diffeval.metrics.clustered import Mean, clustered_mean
 from diffeval.metrics.metric import Array
 from diffeval.metrics.prompted import Prompted, Rows
@@ -17,19 +17,22 @@ Row = Mapping[str, Param]
 # Of images that fit their own prompt no better than the others: where more than this share of all do, it is said. Of
 # right pairs next to none do; of wrong ones about half.
 SUSPECT = 0.05
+# Images that are listed by themselves.
+IMAGES = 20
 # How groups of prompts that were never seen in training begin.
 HELD_OUT = "held-out"
 
 
 def prompt_rows(prompted: Prompted, read: Reading) -> tuple[Row, ...]:
-    """Every prompt that has an image, the worst first."""
-    alike = diversities(prompted, read)
+    """Every text that has an image, the worst first; of prompts with the same text the first gives id and group."""
+    alike, of = diversities(prompted, read), texts_of(prompted)
+    firsts = np.unique(of, return_index=True)[1]
     found: list[Row] = []
-    for row in np.unique(read.rows).tolist():
-        mine = read.rows == row
-        own = read.own[mine]
-        lost = read.best[mine & ~read.found & (read.best >= 0)]
-        error = float(own.std(ddof=1)) / sqrt(len(own)) if len(own) > 1 else None
+    order = np.argsort(of[read.rows], kind="stable")
+    for mine in np.split(order, np.flatnonzero(np.diff(of[read.rows][order])) + 1):
+        number = int(of[read.rows[mine[0]]])
+        row, own = int(firsts[number]), read.own[mine]
+        lost = read.best[mine][~read.found[mine] & (read.best[mine] >= 0)]
         found.append(
             {
                 "id": prompted.ids[row],
@@ -37,15 +40,33 @@ def prompt_rows(prompted: Prompted, read: Reading) -> tuple[Row, ...]:
                 "group": prompted.groups[row],
                 "images": len(own),
                 "clip_score": float(own.mean()),
-                "std_error": error,
+                "std_error": float(own.std(ddof=1)) / sqrt(len(own)) if len(own) > 1 else None,
                 "other_prompts": _mean(read.others[mine]),
                 "fit_another_better": len(lost),
                 "which_is": prompted.prompts[int(np.bincount(lost).argmax())] if len(lost) else None,
-                "diversity": alike[row],
+                "diversity": alike[number],
                 "cut": bool(prompted.cut[row]),
             }
         )
     return tuple(sorted(found, key=lambda one: float(str(one["clip_score"]))))
+
+
+def image_rows(prompted: Prompted, read: Reading) -> tuple[Row, ...]:
+    """The images that fit their own prompt least beside the others, with the prompt that each fits best."""
+    if np.isnan(read.others).any():
+        return ()
+    chosen = np.argsort(read.own - read.others, kind="stable")[:IMAGES]
+    return tuple(
+        {
+            "index": int(read.kept[one]),
+            "id": prompted.ids[read.rows[one]],
+            "prompt": prompted.prompts[read.rows[one]],
+            "clip_score": float(read.own[one]),
+            "other_prompts": float(read.others[one]),
+            "fits_best": prompted.prompts[read.rows[one] if read.found[one] else read.best[one]],
+        }
+        for one in chosen.tolist()
+    )
 
 
 def _mean(values: Array) -> float | None:
@@ -127,10 +148,11 @@ def warnings(prompted: Prompted, read: Reading, flat: npt.NDArray[np.bool_], mar
         )
         return tuple(found)
     lost = int((read.own <= read.others).sum())
+    named = ", ".join(str(row["id"])[:40] for row in image_rows(prompted, read)[:3])
     if share_interval(lost, len(read.own))[0] > SUSPECT:
         found.append(
             f"{lost} of {len(read.own)} images fit their own prompt no better than the mean of the others: look "
-            f"whether they are paired with the right prompts (the worst stand first in the table of prompts)"
+            f"whether they are paired with the right prompts (ids {named} first)"
         )
     return tuple(found)
 

@@ -22,6 +22,11 @@ def embedded(data: Sequence[Mapping[str, Any]], layout: Mapping[str, Any]) -> Ma
     return Markup(text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029"))
 
 
+def label(text: str) -> str:
+    """A text that plotly shows as it is: it takes tags in labels for its own, links among them."""
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
 def layout(x: str, y: str, *, log_x: bool = False, log_y: bool = False) -> dict[str, Any]:
     """Axes with titles, and a legend above the plot."""
     return {

@@ -11,6 +11,7 @@ from diffeval.report.images import captions_of, tiles
 from diffeval.report.lists import lists
 from diffeval.report.mode_view import mode_figures, mode_galleries
 from diffeval.report.sweep_view import sweep_view
+from diffeval.report.text_view import prompt_galleries, text_figures
 from diffeval.report.view import Card, Figure, Gallery, RunView, Table, Tile
 from diffeval.report.words import floor_sentence, interval_text, number, score_title, settings_line
 from diffeval.runs.directory import RunDirectory, RunState
@@ -56,8 +57,13 @@ def _evaluation_view(run: RunDirectory, state: RunState, results: Results, index
         settings=settings_line(results),
         status=state.status,
         cards=tuple(_card(results, title) for title in _titles(results)),
-        figures=(*(() if figure is None else (figure,)), *mode_figures(run, results, index)),
+        figures=(
+            *(() if figure is None else (figure,)),
+            *text_figures(run, results, index),
+            *mode_figures(run, results, index),
+        ),
         galleries=(
+            *prompt_galleries(run, results),
             *mode_galleries(run, results),
             *((Gallery("Samples", _grid_sentence(results, len(grid)), grid),) if grid else ()),
         ),

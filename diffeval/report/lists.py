@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from diffeval.report.view import Rows
-from diffeval.report.words import number
+from diffeval.report.words import number, shortened
 from diffeval.runs.records import Param, Results
 
 # Name in the results, title, and what it says.
@@ -23,13 +23,26 @@ SHOWN = (
         "class, corrected for having looked at all of them (Holm).",
     ),
     (
+        "prompts",
+        "Prompts that are followed least",
+        "Errors are of the images of a prompt; other prompts are those that ask for something else. All of them lie "
+        "in prompts.csv.",
+    ),
+    (
+        "follow_least",
+        "Images that follow their prompt least",
+        "By how much less they fit their own prompt than the mean of the others. Where the prompt that fits best is "
+        "the right one, the pair is wrong.",
+    ),
+    ("clip_groups", "By group of prompts", "Errors are clustered by prompt."),
+    (
         "raises_fid",
         "Images that raise FID most",
         "Influence is what leaving the image out would take from plain FID, to first order. Look at these first.",
     ),
 )
-# Rows that are shown at most.
-MOST = 20
+# Rows that are shown at most, and characters of a cell.
+MOST, LONGEST = 20, 400
 
 
 def lists(results: Results) -> tuple[Rows, ...]:
@@ -54,4 +67,4 @@ def _rows(title: str, sentence: str, rows: Sequence[Mapping[str, Param]]) -> Row
 def _cell(value: Param) -> str:
     if value is None:
         return "–"
-    return number(value) if isinstance(value, float) else str(value)
+    return number(value) if isinstance(value, float) else shortened(str(value), LONGEST)

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from diffeval.report.figures import BLUE, GREEN, ORANGE, embedded, layout
+from diffeval.report.figures import BLUE, GREEN, ORANGE, embedded, label, layout
 from diffeval.report.images import tiles
 from diffeval.report.panels import panel_height, panel_layout, suffix
 from diffeval.report.view import Figure, Gallery, Tile
@@ -45,7 +45,7 @@ def _occupancy(rows: Rows, kind: str, identifier: str) -> Figure:
             traces.append(
                 {
                     "type": "scatter", "mode": "markers", "name": status, "x": ratios,
-                    "y": [str(row["mode"]) for row in mine],
+                    "y": [label(str(row["mode"])) for row in mine],
                     "error_x": {
                         "type": "data", "symmetric": False, "color": COLOURS[status],
                         "array": [high - ratio for high, ratio in zip(highs, ratios, strict=True)],
@@ -56,7 +56,7 @@ def _occupancy(rows: Rows, kind: str, identifier: str) -> Figure:
             )  # fmt: skip
     made = layout("generated share over real share, 95% interval", "")
     made["margin"] = {**made["margin"], "l": 220}
-    names = [str(row["mode"]) for row in reversed(shown)]
+    names = [label(str(row["mode"])) for row in reversed(shown)]
     made["yaxis"] = {**made["yaxis"], "type": "category", "categoryorder": "array", "categoryarray": names}
     dotted = {"color": "#888888", "dash": "dot"}
     made["shapes"] = [{"type": "line", "x0": 1, "x1": 1, "yref": "paper", "y0": 0, "y1": 1, "line": dotted}]
@@ -116,7 +116,8 @@ def _confusion(rows: Rows, identifier: str) -> Figure:
     shares = {(str(row["asked"]), str(row["got"])): _value(row["share"]) for row in rows}
     z = [[shares.get((one, other), 0.0) for other in got] for one in asked]
     trace = {
-        "type": "heatmap", "x": got, "y": asked, "z": z, "colorscale": "Cividis", "zmin": 0, "zmax": 1,
+        "type": "heatmap", "x": list(map(label, got)), "y": list(map(label, asked)), "z": z,
+        "colorscale": "Cividis", "zmin": 0, "zmax": 1,
         "colorbar": {"title": {"text": "share"}},
     }  # fmt: skip
     made = layout("taken for, by the classifier", "asked for")

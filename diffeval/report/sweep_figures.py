@@ -1,6 +1,6 @@
 """Figures of a sweep: every score against what was varied, and quality against diversity."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from diffeval.report.figures import BLUE, GREEN, ORANGE, embedded, layout
@@ -99,6 +99,50 @@ def front(results: Results, identifier: str) -> Figure | None:
         tuple(name.replace("_", " ") for name in rows[0]),
         table,
     )
+
+
+# What a sweep over w is drawn against, as the papers draw it: fidelity to the text, and what it costs.
+AGAINST_TEXT = ("fid_debiased", "recall", "within_class_distance")
+
+
+def against_text(results: Results, identifier: str) -> Figure | None:
+    """FID and diversity against CLIP score, point by point; None where that was not measured."""
+    rows = results.tables.get("curve", ())
+    setting = axes(rows)[0] if rows and len(axes(rows)) == 1 else None
+    held = {(str(row["score"]), row[setting]): row for row in rows if setting and isinstance(row["value"], float)}
+    at = [point for score, point in held if score == "clip_score"]
+    names = [name for name in AGAINST_TEXT if at and all((name, point) in held for point in at)]
+    if setting is None or len(at) < 2 or not names:
+        return None
+    made = panel_layout([f"{name} against clip_score" for name in names], columns=len(names))
+    texts = [f"{setting}={_text(point)}" for point in at]
+    traces = [
+        {
+            "type": "scatter", "mode": "lines+markers+text", "text": texts, "textposition": "top center",
+            "x": [held["clip_score", point]["value"] for point in at],
+            "y": [held[name, point]["value"] for point in at],
+            "error_y": _bars(_errors(results, setting), name, [{setting: point} for point in at], setting),
+            "line": {"color": "#8a8a8a", "width": 1, "dash": "dot"}, "marker": {"size": 9, "color": BLUE},
+            "xaxis": f"x{suffix(place)}", "yaxis": f"y{suffix(place)}",
+        }
+        for place, name in enumerate(names)
+    ]  # fmt: skip
+    low, high = (min(at, key=_text_score(held)), max(at, key=_text_score(held)))
+    sentence = (
+        f"To the right images follow their prompts better: clip_score goes from "
+        f"{_text(held['clip_score', low]['value'])} at {setting}={_text(low)} to "
+        f"{_text(held['clip_score', high]['value'])} at {setting}={_text(high)}. Bars are two standard errors."
+    )
+    columns = (setting, "clip_score", *names)
+    table = tuple(
+        tuple(_text(one) for one in (point, *(held[name, point]["value"] for name in columns[1:]))) for point in at
+    )
+    title, drawn = "Quality and diversity against CLIP score", embedded(traces, made)
+    return Figure(identifier, title, sentence, drawn, columns, table, height=330)
+
+
+def _text_score(held: Mapping[tuple[str, Param], Row]) -> Callable[[Param], float]:
+    return lambda point: float(held["clip_score", point]["value"] or 0.0)
 
 
 def cost_front(results: Results, identifier: str) -> Figure | None:

@@ -3,7 +3,7 @@
 from diffeval.report.facts import protocol_table, provenance_table
 from diffeval.report.images import captions_of, tiles
 from diffeval.report.lists import lists
-from diffeval.report.sweep_figures import cost_front, curves, front
+from diffeval.report.sweep_figures import against_text, cost_front, curves, front
 from diffeval.report.view import Gallery, RunView, Tile
 from diffeval.report.words import settings_line
 from diffeval.runs.directory import RunDirectory, RunState
@@ -17,6 +17,7 @@ def sweep_view(run: RunDirectory, state: RunState, results: Results, index: int)
     """What is shown of a sweep."""
     figures = (
         curves(results, f"curves-{index}"),
+        against_text(results, f"text-{index}"),
         front(results, f"front-{index}"),
         cost_front(results, f"cost-{index}"),
     )

@@ -96,6 +96,11 @@ class RunView:
     command: str = ""
 
     @property
+    def hints(self) -> bool:
+        """Whether FID is shown."""
+        return any(card.name.startswith("fid") for card in self.cards)
+
+    @property
     def drawn(self) -> bool:
         """Whether there is a figure anywhere in it."""
         return bool(self.figures) or any(check.figures for check in self.checks)

@@ -100,11 +100,11 @@ def word_sentences(results: Results) -> tuple[str, ...]:
         )
     if isinstance(gap, float):
         found.append(
-            f"held-out prompts read {number(float(str(score.params['held_out'])))}, less than those seen in training "
+            f"held-out prompts read {number(float(str(score.params['held_out'])))}; those seen in training read more "
             f"by {_with_error(gap, score, 'held_out_gap_std_error')}"
         )
     worst = [
-        f"{number(float(str(row['clip_score'])))} {_shortened(str(row['prompt']))!r}" for row in prompts_of(results)
+        f"{number(float(str(row['clip_score'])))} {shortened(str(row['prompt']))!r}" for row in prompts_of(results)
     ]
     if len(worst) > 1:
         found.append(f"worst prompts: {', '.join(worst[:3])}")
@@ -121,7 +121,8 @@ def _with_error(value: float, score: Score, name: str) -> str:
     return f"{number(value)} ± {error:.2g}" if isinstance(error, float) else number(value)
 
 
-def _shortened(text: str, most: int = 60) -> str:
+def shortened(text: str, most: int = 60) -> str:
+    """A text of at most so many characters."""
     return text if len(text) <= most else f"{text[: most - 1]}…"
 
 

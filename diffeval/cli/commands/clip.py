@@ -75,6 +75,7 @@ def clip(
             reading=reading,
             output=output,
             wording=wording,
+            once=True,
             extractor_of=default_judge,
             reporter=reporter,
         )
