@@ -13,6 +13,7 @@ import contextlib
 import io
 import warnings
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -21,15 +22,26 @@ from record import save
 from scipy.spatial.distance import cityblock, jensenshannon, pdist
 from scipy.special import softmax
 from sklearn.metrics import accuracy_score
-from sklearn.metrics.pairwise import rbf_kernel
+from sklearn.metrics.pairwise import cosine_similarity, rbf_kernel
 
 from diffeval.features.appearance import appearance
 from diffeval.metrics.manifold import NEIGHBOURS, make_cloud, read
 from diffeval.metrics.metric import METRICS, Array, Estimate, FeatureSet
+from diffeval.metrics.prompted import Prompted
 from diffeval.metrics.vendi import bandwidth, diversity
 
 N = 2500
-LIBRARIES = ("numpy", "scipy", "torch", "torch-fidelity", "prdc", "torchmetrics", "scikit-learn", "pillow")
+LIBRARIES = (
+    "numpy",
+    "scipy",
+    "torch",
+    "transformers",
+    "torch-fidelity",
+    "prdc",
+    "torchmetrics",
+    "scikit-learn",
+    "pillow",
+)
 NAMES = ("ant", "bee", "cow", "doe", "eel")
 Row = dict[str, object]
 
@@ -251,6 +263,50 @@ def modes(d: int, x: Array, y: Array) -> Iterator[Row]:
         yield row(score, against, d, float(str(of(score, images, real).params["plain"])), theirs, 1e-9)
 
 
+def words(d: int, x: Array, y: Array) -> Iterator[Row]:
+    """Of images and 50 prompts in one space; torchmetrics reads both from a network that only hands them out."""
+    from torchmetrics.functional.multimodal import clip_score as peer
+    from transformers import PretrainedConfig
+
+    texts, rows = y[:50], np.arange(N) % 50
+    ids = tuple(map(str, range(50)))
+    prompted = Prompted(x, texts, rows, np.arange(50), ids, ids, ids, np.zeros(50, dtype=bool), "clip:none", missing=7)
+    look = np.where((np.arange(N) < 40)[:, None], 0.0, np.full((N, 8), 0.3))
+    images = FeatureSet(x, prompted=prompted)
+
+    class Hands(torch.nn.Module):
+        """Image i is its number, and so is text i."""
+
+        config = PretrainedConfig()
+
+        def get_image_features(self, pixels: torch.Tensor) -> torch.Tensor:
+            return torch.from_numpy(x)[pixels]
+
+        def get_text_features(self, tokens: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+            return torch.from_numpy(texts)[tokens]
+
+    def processor(*, images: list[torch.Tensor] = [], text: list[str] = [], **more: object) -> dict[str, torch.Tensor]:  # noqa: B006
+        numbers = torch.tensor([int(one.sum()) for one in images] or list(map(int, text)))
+        return {"pixel_values": numbers, "input_ids": numbers, "attention_mask": numbers[:, None]}
+
+    pixels = [torch.full((1, 1, 1), number) for number in range(N)]
+    theirs = float(peer(pixels, [ids[row] for row in rows], model_name_or_path=lambda: (Hands(), processor)))
+    yield row("clip_score", "torchmetrics", d, of("clip_score", images, images).value or 0.0, theirs, 1e-6)
+    cosines = cosine_similarity(x, texts)
+    own = cosines[np.arange(N), rows]
+    others = (cosines.sum(axis=1) - own) / 49
+    against = "no peer has it: scikit-learn's cosines"
+    margin = 100 * float((own - others).mean())
+    yield row("clip_margin", against, d, of("clip_margin", images, images).value or 0.0, margin, 1e-4)
+    nearest = float((cosines.argmax(axis=1) == rows).mean())
+    yield row("r_precision", against, d, of("r_precision", images, images).value or 0.0, nearest, 1e-9)
+    apart = float(np.mean([pdist(x[rows == prompt], "cosine").mean() for prompt in range(50)]))
+    ours = of("within_prompt_diversity", images, images).value or 0.0
+    yield row("within_prompt_diversity", "no peer has it: SciPy's pdist", d, ours, apart, 1e-9)
+    lost = of("unscored_images", replace(images, appearance=look), images).value or 0.0
+    yield row("unscored_images", "no peer has it: 40 of a single colour, 7 missing", d, lost, 47 / (N + 7), 1e-12)
+
+
 FAMILIES: tuple[Callable[[int, Array, Array], Iterator[Row]], ...] = (
     frechet,
     kernel_distance,
@@ -259,6 +315,7 @@ FAMILIES: tuple[Callable[[int, Array, Array], Iterator[Row]], ...] = (
     clip_distance,
     distances_within,
     modes,
+    words,
 )
 
 

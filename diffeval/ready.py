@@ -1,13 +1,14 @@
 """Ready-made images in the place of a checkpoint: ``images:DIR``, ``images:FILE.npz``, ``images:FILE.zip``."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
+from diffeval.data.ahead import ReadAhead
 from diffeval.data.pixels import Images, Labels
 from diffeval.data.source import ImageSource, OpenOptions, open_source
 from diffeval.diffusion.conditions import balanced_labels
@@ -87,6 +88,11 @@ class Shown:
     order: npt.NDArray[np.int64]
     classes: int
     device: torch.device
+    _ahead: ReadAhead = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Files are decoded while features are made of those before."""
+        object.__setattr__(self, "_ahead", ReadAhead(self.source.pixels))
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -100,7 +106,10 @@ class Shown:
 
     def images(self, indices: range) -> Images:
         """The images of these indices, uint8 [len(indices), C, H, W]."""
-        return self.source.pixels.read(self.order[indices.start : indices.stop])
+        # Single images are looked up, whole batches come one after the other.
+        next_ones = len(indices) if len(indices) > 1 else 0
+        then = self.order[indices.stop : indices.stop + next_ones]
+        return self._ahead.read(self.order[indices.start : indices.stop], then)
 
     def name(self, index: int) -> str:
         """The file, or row of a file, that image ``index`` is."""
