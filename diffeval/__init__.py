@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from diffeval.evaluate import evaluate, sample
     from diffeval.examine import check
     from diffeval.plan import Settings
+    from diffeval.prompting import Prompting
     from diffeval.report.page import report
     from diffeval.sweeps.sweep import sweep, sweep_scales
     from diffeval.training.train import train
@@ -27,6 +28,7 @@ __all__ = [
     "Declaration",
     "DiffevalError",
     "LoadOptions",
+    "Prompting",
     "Settings",
     "__version__",
     "check",
@@ -42,6 +44,7 @@ __all__ = [
 _WHERE = {
     "Declaration": "diffeval.checkpoints.declaration",
     "LoadOptions": "diffeval.checkpoints.options",
+    "Prompting": "diffeval.prompting",
     "load": "diffeval.checkpoints.checkpoint",
     "evaluate": "diffeval.evaluate",
     "sample": "diffeval.evaluate",
