@@ -14,7 +14,7 @@ from diffeval.plan import SamplingPlan, Settings, plan_images, protocol_of
 from diffeval.precision import make_target
 from diffeval.prepared import Prepared, available, prepare, refuse_impossible
 from diffeval.progress import SilentReporter
-from diffeval.prompting import Prompting
+from diffeval.prompting import Prompting, given_prompts
 from diffeval.runs.directory import RunDirectory, default_name
 from diffeval.runs.files import require_writable_above
 from diffeval.runs.records import Param, Protocol
@@ -22,9 +22,14 @@ from diffeval.scoring import log_counts
 from diffeval.suite import Suite, choose
 
 
-def describe_sampling(checkpoint: Measured | str | Path, settings: Settings, out: Path | None = None) -> list[str]:
+def describe_sampling(
+    checkpoint: Measured | str | Path,
+    settings: Settings,
+    out: Path | None = None,
+    prompting: Prompting | None = None,
+) -> list[str]:
     """What ``sample`` would do."""
-    measured = open_measured(checkpoint)
+    measured = given_prompts(open_measured(checkpoint), prompting)
     plan = plan_images(measured, settings)
     lines = _images(measured, plan, settings)
     return [*lines, _run(measured, settings, protocol_of("sample", plan.generator), out)]
@@ -49,7 +54,7 @@ def describe(
     """What ``evaluate`` would do; see there."""
     suite = choose(metrics).configured(options or {})
     target = make_target(precision, max_n, settings.n)
-    measured = open_measured(checkpoint, opening=opening)
+    measured = given_prompts(open_measured(checkpoint, opening=opening), prompting)
     known = prepare(
         measured, settings, ref, extracting, opening, SilentReporter(), fit=False, suite=suite, prompting=prompting
     )
@@ -73,13 +78,13 @@ def _images(measured: Measured, plan: SamplingPlan, settings: Settings) -> list[
     generator = plan.generator
     lines = [f"checkpoint  {measured.name} {measured.sha256[:8]} ({measured.path})"]
     if not isinstance(generator, Generator):
-        lines.append(f"images      {settings.n} of {generator.limit} ready-made, {generator.shape}")
+        lines.append(f"images      {settings.n} of {generator.limit} ready-made, {generator.image_shape}")
         lines.append(f"device      {device_name(generator.device)}, batches of {plan.batch}")
         return lines
     guidance = "unconditional" if generator.w is None else f"w={generator.w:g}"
     return [
         *lines,
-        f"images      {settings.n}, {generator.shape}, {guidance}, seed {settings.seed}",
+        f"images      {settings.n}, {generator.image_shape}, {guidance}, seed {settings.seed}",
         f"sampler     {generator.sampler.name} {generator.sampler.recorded()}, {generator.steps} steps",
         f"device      {device_name(generator.device)}, {generator.dtype}, batches of {plan.batch}",
     ]
@@ -95,7 +100,7 @@ def _scores(known: Prepared, settings: Settings, counts: Sequence[int], suite: S
         lines.append(f"judge       {known.asked.judge.id}")
     used = known.extractor
     kept = settings.n * (used.dim + len(used.classes)) * 4
-    pixels = settings.n * int(np.prod(known.plan.generator.shape))
+    pixels = settings.n * int(np.prod(known.plan.generator.image_shape))
     return [
         *lines,
         f"extractor   {used.id} ({used.dim} dimensions)",

@@ -28,7 +28,7 @@ from diffeval.plan import Settings, plan_images, protocol_of
 from diffeval.precision import Target, make_target, next_count
 from diffeval.prepared import Prepared, available, prepare, refuse_impossible, usual_n
 from diffeval.progress import Reporter, SilentReporter
-from diffeval.prompting import Prompting, embedded, with_real_prompts
+from diffeval.prompting import Prompting, embedded, given_prompts, with_real_prompts
 from diffeval.real import RealImages, real_images
 from diffeval.runs.directory import RunDirectory
 from diffeval.runs.records import Keep, Param, Results
@@ -86,7 +86,7 @@ def evaluate(
         StoppedError: when the reporter asked to stop; the same call continues.
     """
     reporter = reporter or SilentReporter()
-    measured = open_measured(checkpoint, opening=opening)
+    measured = given_prompts(open_measured(checkpoint, opening=opening), prompting)
     settings = settings or Settings(n=usual_n(measured))
     wanted = Wanted(
         choose(metrics).configured(options or {}),
@@ -190,13 +190,14 @@ def sample(
     checkpoint: Measured | str | Path,
     *,
     settings: Settings,
+    prompting: Prompting | None = None,
     out: Path | None = None,
     fresh: bool = False,
     reporter: Reporter | None = None,
 ) -> tuple[RunDirectory, Harvest]:
     """Samples images and nothing else; they lie by chunk in the run's ``images/``. See ``evaluate``."""
     reporter = reporter or SilentReporter()
-    measured = open_measured(checkpoint)
+    measured = given_prompts(open_measured(checkpoint), prompting)
     plan = plan_images(measured, settings)
     protocol = protocol_of("sample", plan.generator)
     job = open_job(measured, settings, plan, protocol, out, fresh, reporter)

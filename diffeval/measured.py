@@ -191,8 +191,8 @@ def settle(measured: Measured, reference: Reference, extractor: Extractor) -> tu
     Raises:
         DiffevalError: if they do not fit each other; the message names both sides.
     """
-    if extractor.takes not in (None, measured.shape):
-        ours, theirs = ("x".join(map(str, shape or ())) for shape in (measured.shape, extractor.takes))
+    if extractor.takes not in (None, measured.image_shape):
+        ours, theirs = ("x".join(map(str, shape or ())) for shape in (measured.image_shape, extractor.takes))
         raise DiffevalError(
             f"extractor: {extractor.name} takes {theirs} images as they are, {measured.name} has {ours}; give another "
             f"--ref or --extractor"
@@ -206,9 +206,9 @@ def settle(measured: Measured, reference: Reference, extractor: Extractor) -> tu
 
 def _shapes(measured: Measured, source: ImageSource, extractor: Extractor) -> tuple[str, ...]:
     sizes = source.sizes()
-    if set(sizes) == {measured.shape}:
+    if set(sizes) == {measured.image_shape}:
         return ()
-    ours = "x".join(map(str, measured.shape))
+    ours = "x".join(map(str, measured.image_shape))
     theirs = "x".join(map(str, next(iter(sizes)))) if len(sizes) == 1 else f"{len(sizes)} sizes"
     held = f"{source.spec} holds {theirs} images, {measured.name} has {ours}"
     if extractor.resize == "none":

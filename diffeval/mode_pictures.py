@@ -66,11 +66,15 @@ def _from_the_middle(modes: npt.NDArray[np.generic], mode: int, medoid: int) -> 
 
 def _stacked(places: Sequence[Sequence[int]], source: ImageMaker | ImageSource) -> tuple[Images, Images]:
     """The images of each row of places, filled up with black, and how many there are."""
-    images = np.zeros((len(places), IMAGES, *source.shape), dtype=np.uint8)
+    images = np.zeros((len(places), IMAGES, *_shape(source)), dtype=np.uint8)
     for row, inside in enumerate(places):
         for column, place in enumerate(inside):
             images[row, column] = _one(source, place)
     return images, np.array([len(inside) for inside in places], dtype=np.uint8)
+
+
+def _shape(source: ImageMaker | ImageSource) -> tuple[int, int, int]:
+    return source.shape if isinstance(source, ImageSource) else source.image_shape
 
 
 def _one(source: ImageMaker | ImageSource, place: int) -> Images:

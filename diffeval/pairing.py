@@ -161,7 +161,7 @@ def by_name(
     for rule, rows, empty in tried:
         if (rows >= 0).all() and (skipped or not empty):
             notes = (f"prompts: images are paired by {rule.said}",) if rule is not RULES[0] else ()
-            return Pairing(prompts, texts, _concepts(prompts), f"by {rule.said}", _first(rows), len(empty), notes)
+            return Pairing(prompts, texts, concepts_of(prompts), f"by {rule.said}", _first(rows), len(empty), notes)
     _, rows, empty = max(tried, key=lambda one: int((one[1] >= 0).sum()))
     without = [name for name, row in zip(names, rows.tolist(), strict=True) if row < 0]
     raise DiffevalError(_mismatch(names, prompts, without, empty))
@@ -180,7 +180,7 @@ def _mismatch(names: Sequence[str], prompts: Sequence[Prompt], without: list[str
     return f"prompts: {', and '.join(parts)}; name each image after the id of its prompt, e.g. ID.png or ID/0.png"
 
 
-def _concepts(prompts: Sequence[Prompt]) -> Rows:
+def concepts_of(prompts: Sequence[Prompt]) -> Rows:
     """Prompts of the same concept, or without one the same text, ask for the same."""
     numbers: dict[tuple[str, str], int] = {}
     asked = [("concept", one.concept) if one.concept else ("text", one.text) for one in prompts]

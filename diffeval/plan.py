@@ -67,8 +67,8 @@ class ImageMaker(Interface):
     """Turns image indices into images: a checkpoint's generator, or ready-made images."""
 
     @property
-    def shape(self) -> tuple[int, int, int]:
-        """(C, H, W) of what the network works on, or of the images."""
+    def image_shape(self) -> tuple[int, int, int]:
+        """(C, H, W) of the images."""
 
     @property
     def device(self) -> torch.device:
@@ -115,7 +115,7 @@ def plan_images(measured: Measured, settings: Settings) -> SamplingPlan:
         raise DiffevalError(
             f"images: {measured.path} holds {len(measured.source)} images, --n asks for {settings.n}; leave --n out"
         )
-    batch = settings.batch or pick_batch(torch.device("cpu"), measured.shape, branches=1)
+    batch = settings.batch or pick_batch(torch.device("cpu"), measured.image_shape, branches=1)
     maker = shown(measured, pick_device(settings.device))
     return SamplingPlan(maker, batch, batch * max(1, CHUNK // batch))
 
@@ -148,6 +148,8 @@ def plan_sampling(checkpoint: Checkpoint, settings: Settings) -> SamplingPlan:
     sampler, steps = _sampler(checkpoint, settings)
     build_scheduler(sampler, checkpoint.schedule, checkpoint.prediction, steps)
     device = pick_device(settings.device)
+    if checkpoint.text is not None and checkpoint.asked is None:
+        raise DiffevalError(f"prompts: {checkpoint.name} makes images of text; give --prompts FILE")
     generator = Generator(
         denoiser=checkpoint.denoiser,
         shape=checkpoint.shape,
@@ -165,6 +167,8 @@ def plan_sampling(checkpoint: Checkpoint, settings: Settings) -> SamplingPlan:
         rounding=settings.rounding,
         interval=_interval(settings, w),
         rescale=_rescale(settings, w),
+        prompts=checkpoint.asked,
+        pixels=checkpoint.image_shape,
     )
     fitting = pick_batch(device, checkpoint.shape, branches=_branches(w))
     batch = settings.batch or min(fitting, max(LEAST_BATCH, 1 << (settings.n - 1).bit_length()))
@@ -177,11 +181,11 @@ def _branches(w: float | None) -> int:
 
 
 def _guidance_scale(checkpoint: Checkpoint, w: float | None) -> float | None:
-    if not checkpoint.classes:
+    if not checkpoint.classes and checkpoint.asked is None:
         if w not in (None, 1.0):
             raise DiffevalError(f"sampling: w={w:g}, but {checkpoint.name} is unconditional; leave --w out")
         return None
-    w = 1.0 if w is None else w
+    w = checkpoint.guidance if w is None else w
     if w != 1.0 and checkpoint.null_class is None:
         raise DiffevalError(
             f"sampling: w={w:g} needs a null condition, and {checkpoint.name} has none; use --w 1, "
@@ -229,7 +233,7 @@ def _sampler(checkpoint: Checkpoint, settings: Settings) -> tuple[Sampler, int]:
             eta=settings.eta,
             karras=settings.karras,
             threshold=settings.threshold,
-            bounded=checkpoint.value_range == (-1.0, 1.0),
+            bounded=checkpoint.value_range == (-1.0, 1.0) and checkpoint.latents is None,
         )
         # The declared number of steps belongs to the declared sampler.
         same = sampler is not None and sampler.name == chosen.name
@@ -275,4 +279,6 @@ def protocol_of(
 def _label_rule(generator: ImageMaker) -> str:
     if isinstance(generator, Shown):
         return "as given" if generator.source.labels is not None else "none"
+    if isinstance(generator, Generator) and generator.prompts is not None:
+        return generator.prompts.rule
     return LABEL_RULE if isinstance(generator, Generator) and generator.classes else "none"

@@ -87,7 +87,7 @@ def prepare(
     unknown = alone and ref is None and not has_reference(measured)
     opened = Reference(None) if unknown else open_reference(measured, ref, opening)
     if alone and extracting.name is None:
-        extracting = replace(extracting, name=default_judge(measured.shape))
+        extracting = replace(extracting, name=default_judge(measured.image_shape))
 
     def check(extractor: Extractor) -> None:
         if not unknown:
@@ -106,7 +106,7 @@ def prepare(
     if suite is not None and suite.prompted:
         given = prompting or Prompting()
         request = ExtractorRequest(plan.generator.device, offline=extracting.offline, reporter=reporter)
-        judge = open_judge(given, extractor, measured.shape, request)
+        judge = open_judge(given, extractor, measured.image_shape, request)
         asked = ask(measured, plan.generator, given, judge, skipped=opening is not None and opening.on_bad == "skip")
         for note in asked.pairing.notes:
             reporter.note(note)

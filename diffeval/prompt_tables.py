@@ -54,7 +54,7 @@ def prompt_pictures(
     of = texts[terms["clip_score.prompt"].astype(np.int64)]
     scores = terms["clip_score.term"].astype(np.float64)
     shown = list(rows[:PROMPTS])
-    images = np.zeros((len(shown), IMAGES, *maker.shape), dtype=np.uint8)
+    images = np.zeros((len(shown), IMAGES, *maker.image_shape), dtype=np.uint8)
     counts, values = np.zeros(len(shown), dtype=np.uint8), np.full((len(shown), IMAGES), np.nan)
     for place, row in enumerate(shown):
         mine = np.flatnonzero((of == texts[ids.index(row["id"])]) & np.isfinite(scores))

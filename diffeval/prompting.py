@@ -9,6 +9,7 @@ import numpy as np
 
 from diffeval.cache import cache_folder
 from diffeval.checkpoints.checkpoint import Checkpoint
+from diffeval.checkpoints.text import with_prompts
 from diffeval.data.digits import CLASSES
 from diffeval.data.pixels import Shape
 from diffeval.data.prompts import Prompt, read_prompts
@@ -31,6 +32,7 @@ from diffeval.pairing import (
     by_class,
     by_name,
     class_prompts,
+    concepts_of,
     filled,
     names_classes,
 )
@@ -42,6 +44,7 @@ from diffeval.runs.files import read_arrays, replace_arrays
 
 # Texts that are embedded and kept together: what is lost when a run is stopped.
 BLOCK = 1024
+NO_ROWS = np.empty(0, dtype=np.int64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +64,20 @@ class Prompting:
     template: str | None = None
     judge: str | None = None
     weights: Path | None = None
+
+
+def given_prompts(measured: Measured, prompting: Prompting | None) -> Measured:
+    """A text-to-image checkpoint with the prompts that the user gives, or that lie beside it; all else as it is.
+
+    Raises:
+        DiffevalError: if there are none.
+    """
+    if not isinstance(measured, Checkpoint) or measured.text is None or measured.asked is not None:
+        return measured
+    given = _given(prompting or Prompting())
+    if given is None and not measured.text.prompts:
+        raise DiffevalError(f"prompts: {measured.name} makes images of text; give --prompts FILE")
+    return with_prompts(measured, given or measured.text.prompts)
 
 
 def default_judge(shape: Shape) -> str:
@@ -103,6 +120,9 @@ def ask(measured: Measured, maker: ImageMaker, prompting: Prompting, judge: Extr
         DiffevalError: if there are no prompts, or they and the images do not belong together.
     """
     classes = measured.classes
+    if isinstance(measured, Checkpoint) and measured.asked is not None:
+        template = prompting.template or PLACE
+        return Asked(judge, _of_text(measured, filled(template, measured.prompts)), template)
     given = _given(prompting)
     if isinstance(measured, Checkpoint) and not classes:
         raise DiffevalError(
@@ -116,6 +136,19 @@ def ask(measured: Measured, maker: ImageMaker, prompting: Prompting, judge: Extr
     prompts = class_prompts(classes, spoken) if given is None else given
     pairing = _paired(measured, maker, prompts, filled(template, prompts), skipped)
     return Asked(judge, pairing, template)
+
+
+def _of_text(checkpoint: Checkpoint, texts: tuple[str, ...]) -> Pairing:
+    """The pairs of a text-to-image checkpoint: each image has the prompt that it was made of."""
+    asked, prompts = checkpoint.asked, checkpoint.prompts
+    assert asked is not None, "asked before"
+    if checkpoint.classes:  # for what real images of these classes read
+        turns = by_class(prompts, texts, checkpoint.classes, lambda n: np.empty(n, dtype=np.int64)).turns
+    else:
+        turns = None
+    return Pairing(
+        prompts, texts, concepts_of(prompts), asked.rule, lambda n: asked.of(range(n)) if n else NO_ROWS, turns=turns
+    )
 
 
 def _given(prompting: Prompting) -> tuple[Prompt, ...] | None:
@@ -194,7 +227,7 @@ def _kept(judge: Extractor, texts: Sequence[str]) -> Texts | None:
     return Texts(held["features"].astype(np.float32, copy=False), held["cut"].astype(bool))
 
 
-def with_prompts(images: FeatureSet, judged: np.ndarray, rows: Rows, asked: Asked, texts: Texts) -> FeatureSet:
+def judged_images(images: FeatureSet, judged: np.ndarray, rows: Rows, asked: Asked, texts: Texts) -> FeatureSet:
     """The images with the prompts that they were to follow.
 
     Args:
@@ -236,4 +269,4 @@ def with_real_prompts(
     if held_out.labels is None or held_out.classes != classes or asked.judge.takes not in (None, held_out.shape):
         return real
     judged = features_of(held_out, asked.judge, reporter).features
-    return replace(real, held_out=with_prompts(real.held_out, judged, turns(held_out.labels), asked, texts))
+    return replace(real, held_out=judged_images(real.held_out, judged, turns(held_out.labels), asked, texts))

@@ -42,7 +42,7 @@ class ReadyImages:
     reference_hash: None = None
 
     @property
-    def shape(self) -> tuple[int, int, int]:
+    def image_shape(self) -> tuple[int, int, int]:
         """(C, H, W) of every image."""
         return self.source.shape
 
@@ -70,7 +70,7 @@ def open_images(spec: str, options: OpenOptions) -> ReadyImages:
     if not len(source):
         raise DiffevalError(f"images: {path} holds none that can be used")
     ready = ReadyImages(path.resolve().name, path, source.content_hash(), source, warnings)
-    return replace(ready, name=ready.name.removesuffix(path.suffix) or ready.name) if ready.shape else ready
+    return replace(ready, name=ready.name.removesuffix(path.suffix) or ready.name) if ready.image_shape else ready
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +95,7 @@ class Shown:
         object.__setattr__(self, "_ahead", ReadAhead(self.source.pixels))
 
     @property
-    def shape(self) -> tuple[int, int, int]:
+    def image_shape(self) -> tuple[int, int, int]:
         """(C, H, W) of every image."""
         return self.source.shape
 

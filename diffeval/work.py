@@ -13,7 +13,7 @@ from diffeval.measured import Measured
 from diffeval.metrics.metric import FeatureSet
 from diffeval.prepared import Prepared
 from diffeval.progress import Reporter
-from diffeval.prompting import with_prompts
+from diffeval.prompting import judged_images
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,4 +81,4 @@ def stored_images(harvest: Harvest, measured: Measured, known: Prepared, texts: 
     if known.asked is None or texts is None:
         return images
     judged = held["features"] if harvest.judged is None else harvest.judged.gather("features", n)
-    return with_prompts(images, judged, known.asked.pairing.rows(n), known.asked, texts)
+    return judged_images(images, judged, known.asked.pairing.rows(n), known.asked, texts)

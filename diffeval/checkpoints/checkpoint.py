@@ -7,19 +7,26 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 
+from diffeval.checkpoints.latents import Latents
 from diffeval.checkpoints.options import LoadOptions
 from diffeval.checkpoints.scheduler_config import SamplingScheduler
 from diffeval.data.decode import EXTENSIONS, extension
+from diffeval.data.pixels import Shape
+from diffeval.data.prompts import Prompt
+from diffeval.diffusion.conditions import Prompts
 from diffeval.diffusion.guidance import Denoiser
 from diffeval.diffusion.prediction import PredictionType
 from diffeval.diffusion.samplers import Sampler
 from diffeval.diffusion.schedule import NoiseSchedule
 from diffeval.errors import DiffevalError
 from diffeval.registry import Registry
+
+if TYPE_CHECKING:
+    from diffeval.checkpoints.text import TextCondition
 
 
 def identity(x: torch.Tensor) -> torch.Tensor:
@@ -54,6 +61,11 @@ class Checkpoint:
         weights: which weights the network has, in words.
         overrides: what the user declared otherwise than the files, as flags.
         sampled_by: the scheduler that lies beside the weights, as it is configured there; None without.
+        latents: the space that the network works in, where that is not pixels.
+        text: how it takes text; None for a checkpoint that takes none.
+        prompts: the texts that it was given for conditions; empty without.
+        asked: which of them each image has; None without.
+        guidance: scale that it is meant to be sampled with.
     """
 
     name: str
@@ -78,6 +90,16 @@ class Checkpoint:
     weights: str = ""
     overrides: tuple[str, ...] = ()
     sampled_by: SamplingScheduler | None = None
+    latents: Latents | None = None
+    text: "TextCondition | None" = None
+    prompts: tuple[Prompt, ...] = ()
+    asked: Prompts | None = None
+    guidance: float = 1.0
+
+    @property
+    def image_shape(self) -> Shape:
+        """(C, H, W) of the images that it makes."""
+        return self.latents.shape if self.latents else self.shape
 
     @property
     def time_agnostic(self) -> bool:

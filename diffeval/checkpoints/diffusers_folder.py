@@ -15,6 +15,8 @@ from diffeval.checkpoints.checkpoint import LOADERS, Checkpoint, sha256_of_files
 from diffeval.checkpoints.declaration import UNIT_RANGE, Declaration
 from diffeval.checkpoints.diffusers_network import call_network, class_embeddings, read_network, weights_files
 from diffeval.checkpoints.options import LoadOptions
+from diffeval.checkpoints.pipeline_folder import kind_of
+from diffeval.checkpoints.pipelines import KINDS
 from diffeval.checkpoints.scheduler_config import (
     FILE,
     DeclaredScheduler,
@@ -51,8 +53,8 @@ class DiffusersFolder:
     """Loads a network with its scheduler, and reads ``diffeval.json`` where it lies beside them."""
 
     def accepts(self, spec: str, options: LoadOptions) -> bool:
-        """Whether ``spec`` is a folder with a network in it."""
-        return _find(Path(spec)) is not None
+        """Whether ``spec`` is a folder with a network in it, and no pipeline that works on latents."""
+        return _find(Path(spec)) is not None and kind_of(Path(spec)) is None
 
     def check(self, folder: Path) -> _Layout:
         """Refuses, by its name, a network that this version does not load; reads no weights."""
@@ -150,7 +152,7 @@ def _pipeline(folder: Path) -> str | None:
         return None
     name = str(read_json(folder / INDEX).get("_class_name"))
     if name not in PIPELINES:
-        raise DiffevalError(f"checkpoint: {folder} is a {name}, this version loads {', '.join(PIPELINES)}")
+        raise DiffevalError(f"checkpoint: {folder} is a {name}, this version loads {', '.join((*PIPELINES, *KINDS))}")
     return name
 
 

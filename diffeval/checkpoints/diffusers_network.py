@@ -29,7 +29,7 @@ def read_network(folder: Path) -> UNet2DModel:
         read_weights(file)
     variant = files[0].name.removeprefix(WEIGHTS).split("-")[0].strip(".").split(".")[0]
     try:
-        with _quiet_diffusers():
+        with quiet_diffusers():
             network, info = UNet2DModel.from_pretrained(
                 folder,
                 use_safetensors=not pickled,
@@ -62,7 +62,7 @@ def weights_files(folder: Path) -> list[Path]:
 
 
 @contextmanager
-def _quiet_diffusers() -> Iterator[None]:
+def quiet_diffusers() -> Iterator[None]:
     """What diffusers logs at loading, we refuse or do not mind."""
     before = logging.get_verbosity()
     logging.set_verbosity(logging.CRITICAL)

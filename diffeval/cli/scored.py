@@ -64,7 +64,7 @@ def run_and_show(
 
     opening = OpenOptions(reading.download, reading.on_bad, loading.offline, reporter)  # type: ignore[arg-type]
     measured = open_measured(checkpoint, load_options(loading), opening)
-    named = measuring.extractor or (extractor_of(measured.shape) if extractor_of else None)
+    named = measuring.extractor or (extractor_of(measured.image_shape) if extractor_of else None)
     extracting = Extracting(named, measuring.weights, measuring.resize, measuring.fast, offline=loading.offline)
     required = metrics
     if beside and (measuring.ref is not None or has_reference(measured, opening)):
@@ -111,7 +111,7 @@ def run_and_show(
     return results
 
 
-def prompting_of(wording: Wording | None, judging: Judging | None) -> "Prompting | None":
+def prompting_of(wording: Wording | None, judging: Judging | None = None) -> "Prompting | None":
     """Prompts and judge as the options say it; None where they say nothing."""
     from diffeval.prompting import Prompting
 

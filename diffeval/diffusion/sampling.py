@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from diffeval.diffusion.conditions import balanced_labels
+from diffeval.diffusion.conditions import Prompts, balanced_labels
 from diffeval.diffusion.guidance import Denoiser, guided, within
 from diffeval.diffusion.noise import initial_noise, step_generators
 from diffeval.diffusion.prediction import PredictionType
@@ -78,6 +78,8 @@ class Generator:
         rounding: name in ``ROUNDINGS``.
         interval: noise levels sigma, low and high, at which guidance acts (elsewhere w is 1); None for all.
         rescale: phi, how far guided predictions are scaled back to the spread of conditional ones, 0 to 1.
+        prompts: which prompt each image has, where conditions are prompts.
+        pixels: (C, H, W) of the images, where they are decoded to another shape.
     """
 
     denoiser: Denoiser
@@ -96,6 +98,13 @@ class Generator:
     rounding: str = "nearest"
     interval: tuple[float, float] | None = None
     rescale: float = 0.0
+    prompts: Prompts | None = None
+    pixels: tuple[int, int, int] | None = None
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(C, H, W) of the images."""
+        return self.pixels or self.shape
 
     @property
     def limit(self) -> None:
@@ -134,7 +143,7 @@ class Generator:
         scheduler = build_scheduler(self.sampler, self.schedule, self.prediction, self.steps)
         options = self._step_options(indices)
         condition, null = self._conditions(indices)
-        noise = initial_noise(self.seed, indices, self.shape).to(self.device)
+        noise = torch.cat([initial_noise(*key, self.shape) for key in self._keys(indices)]).to(self.device)
         x = noise * scheduler.init_noise_sigma
         if same_start:
             x = x * (noise.norm() / scheduler.scale_model_input(x, scheduler.timesteps[0]).norm())
@@ -147,10 +156,20 @@ class Generator:
     def _step_options(self, indices: range) -> dict[str, Any]:
         options = dict(self.sampler.step_options)
         if is_stochastic(self.sampler):
-            options["generator"] = step_generators(self.seed, indices)
+            options["generator"] = [one for key in self._keys(indices) for one in step_generators(*key)]
         return options
 
+    def _keys(self, indices: Sequence[int]) -> list[tuple[int, Sequence[int]]]:
+        """What keys the noise: seeds, and the indices of each; a prompt with a seed of its own has another."""
+        if self.prompts is None or not any(seed is not None for seed in self.prompts.seeds):
+            return [(self.seed, indices)]
+        return [(seed, [index]) for seed, index in self.prompts.keys(self.seed, indices)]
+
     def _conditions(self, indices: range) -> tuple[torch.Tensor | None, torch.Tensor | None]:
+        if self.prompts is not None:
+            rows = self.prompts.of(indices)
+            nulls = np.array(self.prompts.nulls)[rows]
+            return torch.from_numpy(rows).to(self.device), torch.from_numpy(nulls).to(self.device)
         labels = self.labels(indices)
         if labels is None:
             return None, None

@@ -91,7 +91,7 @@ def _step(plan: SamplingPlan) -> None:
 def _features(plan: SamplingPlan, known: Prepared, count: int) -> list[Price]:
     extractor, reference = known.extractor, known.reference
     size = plan.batch
-    shape = reference.shape if isinstance(reference, ImageSource) else plan.generator.shape
+    shape = reference.shape if isinstance(reference, ImageSource) else plan.generator.image_shape
     each = _timed(lambda: extractor.run(np.zeros((size, *shape), dtype=np.uint8))) / size
     found = [Price("features", each * count, f"{count} images by {extractor.name}")]
     judge = known.judge
@@ -129,7 +129,7 @@ def _trial(plan: SamplingPlan, extractor: Extractor, size: int, suite: Suite) ->
     def made() -> FeatureSet:
         features = np.maximum(random.standard_normal((size, extractor.dim)), 0.0)
         logits = random.standard_normal((size, len(extractor.classes))) if extractor.classes else None
-        looks = random.random((size, 2 + 2 * plan.generator.shape[0]))
+        looks = random.random((size, 2 + 2 * plan.generator.image_shape[0]))
         names = () if labels is None else tuple(map(str, range(int(labels.max()) + 1)))
         return FeatureSet(features, labels, logits, names, extractor.classes, extractor.name, looks)
 

@@ -90,7 +90,7 @@ def suite(*, judged: bool) -> Suite:
 
 def suite_of(measured: Checkpoint, prompting: Prompting | None) -> Suite:
     """The metrics of a sweep of this checkpoint: prompts are read where they are given, or the judge is built in."""
-    built_in = default_judge(measured.shape) != "clip" and bool(measured.classes)
+    built_in = default_judge(measured.image_shape) != "clip" and bool(measured.classes)
     return suite(judged=built_in or (prompting is not None and prompting != Prompting()))
 
 

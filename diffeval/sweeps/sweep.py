@@ -13,7 +13,7 @@ from diffeval.measured import Extracting, open_measured
 from diffeval.plan import SamplingPlan, Settings, plan_images
 from diffeval.prepared import prepare
 from diffeval.progress import Reporter, SilentReporter
-from diffeval.prompting import Prompting
+from diffeval.prompting import Prompting, given_prompts
 from diffeval.runs.records import Results
 from diffeval.sweeps.conclude import save, scale_conclusions, settings_conclusions
 from diffeval.sweeps.grid import Value
@@ -57,8 +57,8 @@ def sweep_scales(
         DiffevalError: for an unconditional checkpoint, one without a null class, and whatever else the user can mend.
         StoppedError: when the reporter asked to stop; the same call continues.
     """
-    measured = _checkpoint(checkpoint, opening)
-    if not measured.classes:
+    measured = _checkpoint(checkpoint, opening, prompting)
+    if not measured.classes and measured.asked is None:
         raise DiffevalError(
             f"sweep-cfg: {measured.name} is unconditional, it has no guidance; diffeval sweep --over steps=5,10 works"
         )
@@ -97,7 +97,7 @@ def sweep(
         DiffevalError: for a setting that cannot be honoured, and whatever else the user can mend.
         StoppedError: when the reporter asked to stop; the same call continues.
     """
-    measured = _checkpoint(checkpoint, opening)
+    measured = _checkpoint(checkpoint, opening, prompting)
     settings = settings or Settings(n=USUAL_N)
     counts = [evaluations(plan_images(measured, changed(settings, one))) for one in over]
     swept = measure(
@@ -134,7 +134,7 @@ def describe(
     prompting: Prompting | None = None,
 ) -> list[str]:
     """What a sweep would do, and about how long each stage takes here, in lines; every setting is checked."""
-    measured = _checkpoint(checkpoint, opening)
+    measured = _checkpoint(checkpoint, opening, prompting)
     each = [changed(settings, one) for one in over]
     plans = [plan_images(measured, one) for one in each]
     counts = [evaluations(plan) for plan in plans]
@@ -173,8 +173,10 @@ def _duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
-def _checkpoint(checkpoint: Checkpoint | str | Path, opening: OpenOptions | None) -> Checkpoint:
-    measured = open_measured(checkpoint, opening=opening)
+def _checkpoint(
+    checkpoint: Checkpoint | str | Path, opening: OpenOptions | None, prompting: Prompting | None
+) -> Checkpoint:
+    measured = given_prompts(open_measured(checkpoint, opening=opening), prompting)
     if not isinstance(measured, Checkpoint):
         raise DiffevalError(f"sweep: {measured.name} is ready-made images, which are not sampled; give a checkpoint")
     return measured

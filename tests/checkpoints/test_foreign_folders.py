@@ -205,7 +205,8 @@ def test_the_layouts_of_ddpm_cifar10_on_the_hub(tmp_path: Path, at_the_top: bool
 @pytest.mark.parametrize(
     ("file", "change", "message"),
     [
-        ("model_index.json", {"_class_name": "StableDiffusionPipeline"}, "is a StableDiffusionPipeline, this version"),
+        ("model_index.json", {"_class_name": "KandinskyPipeline"}, "is a KandinskyPipeline, this version loads"),
+        ("model_index.json", {"_class_name": "StableDiffusionPipeline"}, "names diffusers's UNet2DModel for unet"),
         ("unet/config.json", {"_class_name": "UNet2DConditionModel"}, "holds a UNet2DConditionModel, this version"),
         ("unet/config.json", {"sample_size": None}, "has no sample_size; give --shape"),
         (

@@ -14,6 +14,7 @@ from diffeval.cli.options import (
     Output,
     Reading,
     Sampling,
+    Wording,
     with_options,
 )
 from diffeval.cli.parse import counts, keep
@@ -34,6 +35,7 @@ def coverage(
     measuring: Measuring,
     reading: Reading,
     output: Output,
+    wording: Wording,
     modes: Annotated[
         str,
         typer.Option(
@@ -75,6 +77,7 @@ def coverage(
             measuring=measuring,
             reading=reading,
             output=output,
+            wording=wording,
             reporter=reporter,
         )
 

@@ -99,6 +99,7 @@ def pr(
     measuring: Measuring,
     reading: Reading,
     output: Output,
+    wording: Wording,
     n: Number = None,
     at: Counts = None,
 ) -> None:
@@ -123,6 +124,7 @@ def pr(
             measuring=measuring,
             reading=reading,
             output=output,
+            wording=wording,
             reporter=reporter,
         )
 

@@ -4,7 +4,18 @@ from typing import Annotated
 
 import typer
 
-from diffeval.cli.options import SCORING, Common, Loading, Measured, Measuring, Output, Reading, Sampling, with_options
+from diffeval.cli.options import (
+    SCORING,
+    Common,
+    Loading,
+    Measured,
+    Measuring,
+    Output,
+    Reading,
+    Sampling,
+    Wording,
+    with_options,
+)
 from diffeval.cli.parse import counts, keep
 from diffeval.cli.running import reporting
 from diffeval.cli.scored import run_and_show
@@ -22,6 +33,7 @@ def fid(
     measuring: Measuring,
     reading: Reading,
     output: Output,
+    wording: Wording,
     n: Annotated[
         int | None,
         typer.Option(
@@ -67,6 +79,7 @@ def fid(
             measuring=measuring,
             reading=reading,
             output=output,
+            wording=wording,
             reporter=reporter,
         )
 

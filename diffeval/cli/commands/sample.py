@@ -6,10 +6,10 @@ from typing import Annotated
 import typer
 
 from diffeval.cli.loading import load_checkpoint
-from diffeval.cli.options import OUTPUT, Common, Loading, Output, Sampling, with_options
+from diffeval.cli.options import OUTPUT, Common, Loading, Output, Sampling, Wording, with_options
 from diffeval.cli.parse import settings_of
 from diffeval.cli.running import document, reporting
-from diffeval.cli.scored import show_plan
+from diffeval.cli.scored import prompting_of, show_plan
 from diffeval.errors import DiffevalError
 
 FORMATS = ("png", "npz")
@@ -22,6 +22,7 @@ def sample(
     loading: Loading,
     sampling: Sampling,
     output: Output,
+    wording: Wording,
     n: Annotated[int, typer.Option("--n", help="Images.")] = 64,
     form: Annotated[
         str,
@@ -51,11 +52,13 @@ def sample(
         settings = settings_of(sampling, n)
         if checkpoint.startswith(READY):
             raise DiffevalError(f"sample: {checkpoint} is ready-made images; give a checkpoint to sample")
-        loaded = load_checkpoint(checkpoint, loading)
+        loaded, prompting = load_checkpoint(checkpoint, loading), prompting_of(wording)
         if output.dry_run:
-            show_plan(describe_sampling(loaded, settings, output.out), common)
+            show_plan(describe_sampling(loaded, settings, output.out, prompting), common)
             return
-        run, harvest = draw(loaded, settings=settings, out=output.out, fresh=output.fresh, reporter=reporter)
+        run, harvest = draw(
+            loaded, settings=settings, prompting=prompting, out=output.out, fresh=output.fresh, reporter=reporter
+        )
         assert harvest.images is not None, "sampling keeps images"
         write = write_png if form == "png" else write_npz
         target = write(run.path, harvest.images, n)

@@ -1,0 +1,46 @@
+"""The space that a latent model works in: what its autoencoder makes of pixels, scaled and shifted."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from diffeval.diffusion.sampling import full_precision
+
+# From this many pixels on, images are decoded one by one: a decoder's activations take gigabytes each.
+SLICED = 512 * 512
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Latents:
+    """An autoencoder with the scale and shift of its latents: x_0 = (z - shift) scale.
+
+    Attributes:
+        vae: diffusers' autoencoder, float32, in eval mode.
+        scale: declared factor that brings latents to a standard deviation near 1.
+        shift: declared mean that is taken off before.
+        shape: (C, H, W) of the images.
+    """
+
+    vae: torch.nn.Module
+    scale: float
+    shift: float
+    shape: tuple[int, int, int]
+
+    @torch.inference_mode()
+    def decode(self, x: torch.Tensor) -> torch.Tensor:
+        """Pixels in about [-1, 1], float32 [b, C, H, W], of x_0 as the network has it; always in float32."""
+        vae: Any = self.vae.to(x.device)
+        with full_precision():
+            parts = torch.split(x.float(), 1 if self.shape[1] * self.shape[2] >= SLICED else len(x))
+            return torch.cat([vae.decode(part / self.scale + self.shift).sample for part in parts])
+
+    @torch.inference_mode()
+    def encode(self, pixels: torch.Tensor) -> torch.Tensor:
+        """x_0 of pixels in [-1, 1], the mode where the autoencoder gives a distribution."""
+        vae: Any = self.vae.to(pixels.device)
+        with full_precision():
+            found = vae.encode(pixels.float())
+            z = found.latent_dist.mode() if hasattr(found, "latent_dist") else found.latents
+            scaled: torch.Tensor = (z - self.shift) * self.scale
+            return scaled

@@ -1,0 +1,268 @@
+"""Loader for a folder of a diffusers pipeline that works on latents: Stable Diffusion 1, 2 and XL, DiT, LDM."""
+
+import dataclasses
+import json
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import torch
+
+from diffeval.checkpoints.build import Found, build
+from diffeval.checkpoints.checkpoint import LOADERS, Checkpoint, sha256_of_files
+from diffeval.checkpoints.components import files_of, read_component, read_tokenizer
+from diffeval.checkpoints.declaration import UNIT_RANGE, Declaration
+from diffeval.checkpoints.latents import Latents
+from diffeval.checkpoints.options import LoadOptions
+from diffeval.checkpoints.pipelines import KINDS, Kind
+from diffeval.checkpoints.scheduler_config import FILE, DeclaredScheduler, read_json, read_scheduler
+from diffeval.checkpoints.text import TextCondition
+from diffeval.checkpoints.text_encoding import text_condition
+from diffeval.data.prompts import read_prompts
+from diffeval.errors import DiffevalError
+
+INDEX = "model_index.json"
+# Prompts that lie beside the weights, used where the user gives none.
+PROMPTS = "prompts.csv"
+# Settings of schedulers that Stable Diffusion's pipeline overrides, saying so, as files of its first year had them.
+OUTDATED = {"steps_offset": 1, "clip_sample": False}
+# What the data is that the checkpoint was trained on, as ``--ref`` takes it, where the folder says.
+REFERENCE = "diffeval_reference"
+
+
+class PipelineFolder:
+    """Loads denoiser, scheduler, autoencoder and text encoders, each by the class that the pipeline's kind names."""
+
+    def accepts(self, spec: str, options: LoadOptions) -> bool:
+        """Whether ``spec`` is the folder of a pipeline that is loaded here."""
+        return kind_of(Path(spec)) is not None
+
+    def load(self, spec: str, options: LoadOptions) -> Checkpoint:
+        """See ``Loader``."""
+        options.refuse("the folder of a pipeline", ("model", "key", "raw"), "names its network itself")
+        options.refuse("a folder", ("revision",), "has none")
+        folder = Path(spec)
+        kind = kind_of(folder)
+        assert kind is not None, "the folder was accepted"
+        index = read_json(folder / INDEX)
+        classes = check_index(folder, kind, index)
+        scheduler, changed = _as_called(kind, _scheduler(folder, index, options))
+        parts = {name: read_component(folder / name, one) for name, one in classes.items() if "tokenizer" not in name}
+        network, latents = parts[kind.network], latents_of(parts[kind.vae], parts[kind.network], folder / kind.network)
+        text = _text(folder, kind, index, classes, parts, latents)
+        found = _found(folder, kind, index, network, scheduler, text, options)
+        found = dataclasses.replace(found, assumptions=(*found.assumptions, *changed))
+        checkpoint = build(found, options)
+        if checkpoint.shape[0] != latents_channels(parts[kind.vae]):
+            raise DiffevalError(
+                f"checkpoint: {folder}: the network takes {checkpoint.shape[0]} channels, its {kind.vae} makes "
+                f"{latents_channels(parts[kind.vae])}"
+            )
+        latents = dataclasses.replace(latents, shape=_decoded(latents, checkpoint.shape))
+        return dataclasses.replace(
+            checkpoint, decode=latents.decode, latents=latents, text=text, guidance=kind.guidance
+        )
+
+
+LOADERS.register("diffusers-pipeline")(PipelineFolder())
+
+
+def kind_of(folder: Path) -> Kind | None:
+    """The pipeline that a folder declares, if it is loaded here; never an error."""
+    try:
+        data = json.loads((folder / INDEX).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return KINDS.get(str(data.get("_class_name"))) if isinstance(data, dict) else None
+
+
+def check_index(folder: Path, kind: Kind, index: Mapping[str, Any]) -> dict[str, str]:
+    """The class of each component that is read; a component of anything else is refused, and never imported.
+
+    Raises:
+        DiffevalError: for a component that is missing, of another class, or from another library.
+    """
+    found = {}
+    for name, allowed in kind.parts.items():
+        declared = index.get(name)
+        known = ", ".join(f"{library}'s {one}" for library, classes in allowed.items() for one in classes)
+        if not isinstance(declared, list | tuple) or len(declared) != 2 or None in declared:
+            raise DiffevalError(f"checkpoint: {folder / INDEX} names no {name}; a {kind.name} needs {known}")
+        library, one = map(str, declared)
+        if one not in allowed.get(library, ()):
+            raise DiffevalError(
+                f"checkpoint: {folder / INDEX} names {library}'s {one} for {name}, which is not loaded; a {kind.name} "
+                f"needs {known}"
+            )
+        if not (folder / name).is_dir():
+            raise DiffevalError(f"checkpoint: {folder} has no {name}/, which its {INDEX} names; fetch it whole")
+        found[name] = one
+    strange = [name for name, one in index.items() if isinstance(one, list) and one != [None, None]]
+    unknown = [name for name in strange if name not in (*kind.parts, *kind.left_out, "scheduler")]
+    if unknown:
+        raise DiffevalError(f"checkpoint: {folder / INDEX} names {unknown[0]}, which a {kind.name} has not")
+    return found
+
+
+def latents_of(vae: torch.nn.Module, network: torch.nn.Module, place: Path) -> Latents:
+    """The space of an autoencoder, as its configuration scales it; the shape is not known yet."""
+    config: Any = vae.config
+    scale = getattr(config, "scaling_factor", None)
+    if scale is None:
+        raise DiffevalError(f"checkpoint: the autoencoder beside {place} has no scaling_factor in its config.json")
+    return Latents(vae, float(scale), float(getattr(config, "shift_factor", None) or 0.0), (0, 0, 0))
+
+
+def latents_channels(vae: torch.nn.Module) -> int:
+    """Channels that an autoencoder makes of pixels."""
+    config: Any = vae.config
+    return int(config.latent_channels)
+
+
+@torch.inference_mode()
+def _decoded(latents: Latents, shape: tuple[int, int, int]) -> tuple[int, int, int]:
+    """(C, H, W) of the images: each block but the last of the autoencoder halves a side."""
+    config: Any = latents.vae.config
+    factor = 2 ** (len(config.block_out_channels) - 1)
+    return int(config.out_channels), shape[1] * factor, shape[2] * factor
+
+
+def _scheduler(folder: Path, index: Mapping[str, Any], options: LoadOptions) -> DeclaredScheduler | None:
+    """What the scheduler's file declares, sampled by the class that the pipeline names, as diffusers makes it."""
+    place = folder / "scheduler"
+    named = index.get("scheduler")
+    sampled_by = str(named[1]) if isinstance(named, list) and len(named) == 2 and named[1] else None
+    if sampled_by is not None and not hasattr(getattr(diffusers, sampled_by, None), "set_timesteps"):
+        raise DiffevalError(
+            f"checkpoint: {folder / INDEX} names {sampled_by} for scheduler, which diffusers {diffusers.__version__} "
+            f"does not know as one"
+        )
+    if not (place / FILE).is_file():
+        if options.schedule is None:
+            raise DiffevalError(f"checkpoint: {folder} has no scheduler/{FILE}; give --schedule, or fetch it whole")
+        return None
+    try:
+        return read_scheduler(place, sampled_by)
+    except DiffevalError:
+        if options.schedule is None:
+            raise
+        return None
+
+
+def _as_called(kind: Kind, declared: DeclaredScheduler | None) -> tuple[DeclaredScheduler | None, tuple[str, ...]]:
+    """The scheduler as the pipeline samples by it: Stable Diffusion's changes two settings of older files."""
+    if declared is None or kind.name != "StableDiffusionPipeline":
+        return declared, ()
+    config = dict(declared.sampler.config)
+    wrong = {name: value for name, value in OUTDATED.items() if config.get(name, value) != value}
+    if not wrong:
+        return declared, ()
+    sampler = dataclasses.replace(declared.sampler, config={**config, **wrong})
+    sampled_by = dataclasses.replace(declared.sampled_by, config={**declared.sampled_by.config, **wrong})
+    said = ", ".join(f"{name} {config[name]} as {value}" for name, value in wrong.items())
+    return dataclasses.replace(declared, sampler=sampler, sampled_by=sampled_by), (
+        f"the scheduler's {said}, as {kind.name} takes it",
+    )
+
+
+def _text(
+    folder: Path, kind: Kind, index: Mapping[str, Any], classes: Mapping[str, str], parts: Mapping[str, Any],
+    latents: Latents,
+) -> TextCondition | None:  # fmt: skip
+    """How the checkpoint takes text; None for one that takes none."""
+    if not kind.encoders:
+        return None
+    tokenizers = {name: read_tokenizer(folder / name, one) for name, one in classes.items() if "tokenizer" in name}
+    files = [file for name in (*kind.encoders, *tokenizers) for file in files_of(folder / name)]
+    beside = read_prompts(folder / PROMPTS) if (folder / PROMPTS).is_file() else ()
+    return text_condition(kind, index, parts, tokenizers, sha256_of_files(folder, files), beside)
+
+
+def _found(
+    folder: Path,
+    kind: Kind,
+    index: Mapping[str, Any],
+    network: torch.nn.Module,
+    scheduler: DeclaredScheduler | None,
+    text: TextCondition | None,
+    options: LoadOptions,
+) -> Found:
+    config: Any = network.config
+    classes = _class_names(network, index)
+    declaration = Declaration(
+        shape=_shape(config, folder / kind.network, options),
+        schedule=scheduler.schedule if scheduler else None,
+        prediction=scheduler.prediction if scheduler else None,
+        value_range=UNIT_RANGE,
+        time="step",
+        classes=classes,
+        null_class=len(classes) if classes else None,
+        learned_variance=int(config.out_channels) == 2 * int(config.in_channels),
+        sampler=scheduler.sampler if scheduler else None,
+        steps=kind.steps if scheduler else None,
+        reference=index.get(REFERENCE),
+        call=_call(network, text),
+    )
+    files = [folder / INDEX, *(file for name in kind.parts for file in files_of(folder / name))]
+    if scheduler is not None:
+        files.append(folder / "scheduler" / FILE)
+    left = [name for name in kind.left_out if index.get(name, [None, None]) != [None, None]]
+    said = f"{', '.join(left)} of the pipeline {'are' if len(left) > 1 else 'is'} left out: no image is blanked"
+    return Found(
+        name=folder.resolve().name,
+        path=folder,
+        sha256=sha256_of_files(folder, files),
+        network=network,
+        raw=None,
+        weights=f"{kind.network}/; whether they are averaged is not said",
+        declaration=declaration,
+        assumptions=(said,) if left else (),
+        sampled_by=None if scheduler is None else scheduler.sampled_by,
+    )
+
+
+def _shape(config: Any, place: Path, options: LoadOptions) -> tuple[int, int, int] | None:
+    size = config.sample_size
+    if size is None and options.shape is None:
+        raise DiffevalError(f"checkpoint: {place}/config.json has no sample_size; give --shape of its latents")
+    sides = (size, size) if isinstance(size, int) else size
+    return None if sides is None else (int(config.in_channels), int(sides[0]), int(sides[1]))
+
+
+def _class_names(network: torch.nn.Module, index: Mapping[str, Any]) -> tuple[str, ...]:
+    """Of a network whose transformer has a table of classes, with the names that the pipeline gives them."""
+    config: Any = network.config
+    count = getattr(config, "num_embeds_ada_norm", None)
+    if count is None:
+        return ()
+    names = index.get("id2label") or {}
+    return tuple(str(names.get(str(number), number)).split(",")[0] for number in range(int(count)))
+
+
+def _call(network: torch.nn.Module, text: TextCondition | None) -> Callable[..., torch.Tensor]:
+    if text is not None:
+        from diffeval.checkpoints.text_table import TextTable
+
+        return text.network_call(TextTable(text.encode, ("",), text.encoder), 0)
+    config: Any = network.config
+    if hasattr(config, "num_embeds_ada_norm"):
+        return partial(_call_classes, null=int(config.num_embeds_ada_norm))
+    return _call_plain
+
+
+def _call_classes(
+    network: torch.nn.Module, x: torch.Tensor, t: torch.Tensor, condition: torch.Tensor | None, *, null: int
+) -> torch.Tensor:
+    """A transformer that takes classes; without one, the row of its null class."""
+    labels = torch.full((len(x),), null, device=x.device) if condition is None else condition
+    prediction: torch.Tensor = network(x, timestep=t, class_labels=labels).sample
+    return prediction
+
+
+def _call_plain(
+    network: torch.nn.Module, x: torch.Tensor, t: torch.Tensor, condition: torch.Tensor | None
+) -> torch.Tensor:
+    prediction: torch.Tensor = network(x, t).sample
+    return prediction

@@ -1,0 +1,77 @@
+"""The pipelines of diffusers that are loaded, and what each is made of: nothing else is ever imported."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+# Component of a pipeline to the classes that it may be of, by library.
+Parts = Mapping[str, Mapping[str, tuple[str, ...]]]
+
+_KL = {"diffusers": ("AutoencoderKL",)}
+_CLIP, _CLIP_TOKENS = {"transformers": ("CLIPTextModel",)}, {"transformers": ("CLIPTokenizer", "CLIPTokenizerFast")}
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A pipeline that works on latents.
+
+    Attributes:
+        name: its class in diffusers.
+        network: component that denoises.
+        vae: component that makes pixels of latents.
+        parts: every component that is read, and what it may be.
+        guidance: the guidance scale of the pipeline's own call, where the user names none; 1 is none.
+        steps: its sampling steps.
+        left_out: components that are not read: they blank images, or take images for input.
+    """
+
+    name: str
+    network: str
+    vae: str
+    parts: Parts
+    guidance: float = 1.0
+    steps: int = 50
+    left_out: tuple[str, ...] = ()
+
+    @property
+    def encoders(self) -> tuple[str, ...]:
+        """Components that read text, in order."""
+        return tuple(name for name in self.parts if name.startswith("text_encoder"))
+
+
+KINDS: dict[str, Kind] = {
+    kind.name: kind
+    for kind in (
+        Kind(
+            "StableDiffusionPipeline",
+            "unet",
+            "vae",
+            {"unet": {"diffusers": ("UNet2DConditionModel",)}, "vae": _KL, "text_encoder": _CLIP,
+             "tokenizer": _CLIP_TOKENS},
+            guidance=7.5,
+            left_out=("safety_checker", "feature_extractor", "image_encoder"),
+        ),
+        Kind(
+            "StableDiffusionXLPipeline",
+            "unet",
+            "vae",
+            {"unet": {"diffusers": ("UNet2DConditionModel",)}, "vae": _KL, "text_encoder": _CLIP,
+             "text_encoder_2": {"transformers": ("CLIPTextModelWithProjection",)},
+             "tokenizer": _CLIP_TOKENS, "tokenizer_2": _CLIP_TOKENS},
+            guidance=5.0,
+            left_out=("feature_extractor", "image_encoder"),
+        ),
+        Kind(
+            "DiTPipeline",
+            "transformer",
+            "vae",
+            {"transformer": {"diffusers": ("DiTTransformer2DModel", "Transformer2DModel")}, "vae": _KL},
+            guidance=4.0,
+        ),
+        Kind(
+            "LDMPipeline",
+            "unet",
+            "vqvae",
+            {"unet": {"diffusers": ("UNet2DModel",)}, "vqvae": {"diffusers": ("VQModel", "AutoencoderKL")}},
+        ),
+    )
+}  # fmt: skip

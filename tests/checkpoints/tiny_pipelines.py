@@ -1,0 +1,128 @@
+"""Pipelines of every kind that is loaded, as small as can be, with seeded weights: what users save, and load again."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import (
+    AutoencoderKL,
+    DDIMScheduler,
+    DiTPipeline,
+    DiTTransformer2DModel,
+    EulerDiscreteScheduler,
+    LDMPipeline,
+    PNDMScheduler,
+    StableDiffusionPipeline,
+    StableDiffusionXLPipeline,
+    UNet2DConditionModel,
+    UNet2DModel,
+    VQModel,
+)
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
+
+CHARACTERS = tuple(map(chr, range(33, 127)))
+SD_SCHEDULE = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012}
+
+
+def tokenizer(folder: Path, longest: int = 24) -> CLIPTokenizer:
+    """CLIP's, with a token for each character."""
+    folder.mkdir(parents=True, exist_ok=True)
+    words = [*CHARACTERS, *(f"{one}</w>" for one in CHARACTERS), "<|startoftext|>", "<|endoftext|>"]
+    (folder / "vocab.json").write_text(json.dumps({word: number for number, word in enumerate(words)}))
+    (folder / "merges.txt").write_text("#version: 0.2\n")
+    return CLIPTokenizer(str(folder / "vocab.json"), str(folder / "merges.txt"), model_max_length=longest)
+
+
+def text_encoder(tokens: CLIPTokenizer, width: int = 32, *, projected: bool = False) -> Any:
+    config = CLIPTextConfig(
+        vocab_size=len(tokens), hidden_size=width, intermediate_size=2 * width, num_attention_heads=4,
+        num_hidden_layers=2, max_position_embeddings=tokens.model_max_length, projection_dim=width,
+        bos_token_id=len(tokens) - 2, eos_token_id=len(tokens) - 1, pad_token_id=len(tokens) - 1,
+    )  # fmt: skip
+    return (CLIPTextModelWithProjection if projected else CLIPTextModel)(config).eval()
+
+
+def autoencoder(channels: int = 3, **more: Any) -> AutoencoderKL:
+    return AutoencoderKL(
+        in_channels=channels, out_channels=channels, latent_channels=4, block_out_channels=(16, 16), norm_num_groups=8,
+        down_block_types=("DownEncoderBlock2D",) * 2, up_block_types=("UpDecoderBlock2D",) * 2, **more,
+    ).eval()  # fmt: skip
+
+
+def unet(width: int = 32, **more: Any) -> UNet2DConditionModel:
+    return UNet2DConditionModel(
+        sample_size=8, in_channels=4, out_channels=4, block_out_channels=(16, 32), layers_per_block=1,
+        norm_num_groups=8, down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"), cross_attention_dim=width,
+        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"), attention_head_dim=4, **more,
+    ).eval()  # fmt: skip
+
+
+def make(kind: str, folder: Path) -> Any:
+    """The pipeline, saved to a folder."""
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        pipeline = MAKERS[kind](folder)
+    pipeline.set_progress_bar_config(disable=True)
+    pipeline.save_pretrained(folder)
+    return pipeline
+
+
+def _stable_diffusion(folder: Path, *, v: bool = False) -> StableDiffusionPipeline:
+    tokens = tokenizer(folder.parent / "tokens")
+    scheduler = (
+        EulerDiscreteScheduler(**SD_SCHEDULE, prediction_type="v_prediction")
+        if v
+        else PNDMScheduler(**SD_SCHEDULE, skip_prk_steps=True, steps_offset=1, set_alpha_to_one=False)
+    )
+    return StableDiffusionPipeline(
+        vae=autoencoder(scaling_factor=0.18215), text_encoder=text_encoder(tokens), tokenizer=tokens, unet=unet(),
+        scheduler=scheduler, safety_checker=None, feature_extractor=None, requires_safety_checker=False,
+    )  # fmt: skip
+
+
+def _stable_diffusion_xl(folder: Path) -> StableDiffusionXLPipeline:
+    tokens = tokenizer(folder.parent / "tokens")
+    network = unet(
+        64, addition_embed_type="text_time", addition_time_embed_dim=8, projection_class_embeddings_input_dim=32 + 48
+    )
+    return StableDiffusionXLPipeline(
+        vae=autoencoder(scaling_factor=0.13025), text_encoder=text_encoder(tokens),
+        text_encoder_2=text_encoder(tokens, projected=True), tokenizer=tokens, tokenizer_2=tokens, unet=network,
+        scheduler=EulerDiscreteScheduler(**SD_SCHEDULE, steps_offset=1), add_watermarker=False,
+    )  # fmt: skip
+
+
+def _dit(folder: Path) -> DiTPipeline:
+    network = DiTTransformer2DModel(
+        num_attention_heads=2, attention_head_dim=8, in_channels=4, out_channels=8, num_layers=1, sample_size=8,
+        patch_size=2, num_embeds_ada_norm=1000,
+    ).eval()  # fmt: skip
+    with torch.no_grad():  # it begins as a network that gives 0
+        for parameter in network.parameters():
+            parameter.normal_(std=0.1)
+    names = {number: f"class {number}, and so on" for number in range(1000)}
+    scheduler = DDIMScheduler(clip_sample=False)
+    return DiTPipeline(network, autoencoder(scaling_factor=0.18215), scheduler, id2label=names)
+
+
+def _ldm(folder: Path) -> LDMPipeline:
+    network = UNet2DModel(
+        sample_size=8, in_channels=3, out_channels=3, block_out_channels=(16, 32), layers_per_block=1,
+        norm_num_groups=8, down_block_types=("DownBlock2D", "AttnDownBlock2D"),
+        up_block_types=("AttnUpBlock2D", "UpBlock2D"), attention_head_dim=8,
+    ).eval()  # fmt: skip
+    vq = VQModel(
+        block_out_channels=(16, 16), norm_num_groups=8, latent_channels=3, num_vq_embeddings=32,
+        down_block_types=("DownEncoderBlock2D",) * 2, up_block_types=("UpDecoderBlock2D",) * 2, scaling_factor=0.5,
+    ).eval()  # fmt: skip
+    return LDMPipeline(vq, network, DDIMScheduler(**SD_SCHEDULE, clip_sample=False, timestep_spacing="leading"))
+
+
+MAKERS = {
+    "sd": _stable_diffusion,
+    "sd-v": lambda folder: _stable_diffusion(folder, v=True),
+    "sdxl": _stable_diffusion_xl,
+    "dit": _dit,
+    "ldm": _ldm,
+}
