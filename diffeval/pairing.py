@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from diffeval.data.decode import EXTENSIONS
-from diffeval.data.prompts import Prompt
+from diffeval.data.prompts import Prompt, control_character
 from diffeval.errors import DiffevalError
 from diffeval.features.extractor import Extractor
 
@@ -37,6 +37,7 @@ class Pairing:
         missing: prompts whose image could not be used and was left out.
         notes: what the user should hear.
         turns: prompts of images with these labels, where prompts are told by class; None where they are not.
+        whole: how many images there are; None without end. What is missing is missing from all of them.
     """
 
     prompts: tuple[Prompt, ...]
@@ -47,10 +48,14 @@ class Pairing:
     missing: int = 0
     notes: tuple[str, ...] = ()
     turns: Callable[[Rows], Rows] | None = None
+    whole: int | None = None
 
     def content_hash(self) -> str:
-        """sha256 that changes when any prompt, text, negative prompt, seed, or the rule does."""
-        held = [[one.id, text, one.negative, one.seed] for one, text in zip(self.prompts, self.texts, strict=True)]
+        """sha256 that changes when any id, text, negative prompt, seed, group, concept, or the rule does."""
+        held = [
+            [one.id, text, one.negative, one.seed, one.group, int(concept)]
+            for one, text, concept in zip(self.prompts, self.texts, self.concepts, strict=True)
+        ]
         return hashlib.sha256(json.dumps([self.rule, held]).encode()).hexdigest()
 
 
@@ -62,11 +67,13 @@ class Asked:
         judge: an extractor that reads texts, too.
         pairing: the prompt of each image.
         template: that the prompts were put in.
+        scale: of the score.
     """
 
     judge: Extractor
     pairing: Pairing
     template: str
+    scale: str = "100"
 
 
 def filled(template: str, prompts: Sequence[Prompt]) -> tuple[str, ...]:
@@ -75,6 +82,9 @@ def filled(template: str, prompts: Sequence[Prompt]) -> tuple[str, ...]:
     Raises:
         DiffevalError: if the template has not exactly one place for them.
     """
+    bad = control_character(template)
+    if bad is not None:
+        raise DiffevalError(f"--template holds the control character {bad!r}; take it out")
     if template.count(PLACE) != 1:
         raise DiffevalError(
             f"--template {template!r} has {template.count(PLACE)} places for the prompt, needs one {{}}"
@@ -137,54 +147,73 @@ def names_classes(prompts: Sequence[Prompt], classes: Sequence[str]) -> bool:
 
 
 def _class_of(prompt: Prompt, classes: Sequence[str]) -> int | None:
-    named = prompt.concept or prompt.id
+    named = prompt.concept or ("" if prompt.numbered else prompt.id)
     if named in classes:
         return list(classes).index(named)
-    return int(named) if named.isdecimal() and int(named) < len(classes) else None
+    by_index = bool(prompt.concept) and named.isdecimal() and int(named) < len(classes)
+    return int(named) if by_index else None
 
 
-def by_name(
-    prompts: tuple[Prompt, ...], texts: tuple[str, ...], names: Sequence[str], *, skipped: bool = False
-) -> Pairing:
+def by_name(prompts: tuple[Prompt, ...], texts: tuple[str, ...], names: Sequence[str], *, skipped: int = 0) -> Pairing:
     """Each image has the prompt whose id is its name, in the first of the ``RULES`` by which every image finds one.
 
     Args:
         prompts: with their ids.
         texts: what the judge reads.
         names: of the images: files with their folders, or ``row 7``.
-        skipped: whether images that could not be used were left out; their prompts are then counted.
+        skipped: images that could not be used and were left out; so many prompts may have none, and are counted.
 
     Raises:
         DiffevalError: if images have no prompt, or prompts no image; it names the first of both.
     """
     tried = [(rule, *rule.tried(prompts, names)) for rule in RULES]
     for rule, rows, empty in tried:
-        if (rows >= 0).all() and (skipped or not empty):
+        if (rows >= 0).all() and len(empty) <= skipped:
             notes = (f"prompts: images are paired by {rule.said}",) if rule is not RULES[0] else ()
-            return Pairing(prompts, texts, concepts_of(prompts), f"by {rule.said}", _first(rows), len(empty), notes)
+            return _kept(prompts, texts, rows, f"by {rule.said}", len(empty), notes, all_of_them=not rule.passes_over)
     _, rows, empty = max(tried, key=lambda one: int((one[1] >= 0).sum()))
     without = [name for name, row in zip(names, rows.tolist(), strict=True) if row < 0]
     raise DiffevalError(_mismatch(names, prompts, without, empty))
 
 
-def _first(rows: Rows) -> Callable[[int], Rows]:
-    return lambda n: rows[:n]
+def _kept(
+    prompts: tuple[Prompt, ...], texts: tuple[str, ...], rows: Rows, rule: str, missing: int, notes: tuple[str, ...],
+    *, all_of_them: bool,
+) -> Pairing:  # fmt: skip
+    """Without the prompts that a rule passes over: captions that no image stands for are no wrong ones either."""
+    if not all_of_them:
+        used, rows = np.unique(rows, return_inverse=True)
+        prompts, texts = tuple(prompts[row] for row in used), tuple(texts[row] for row in used)
+    return Pairing(prompts, texts, concepts_of(prompts), rule, lambda n: rows[:n], missing, notes, whole=len(rows))
 
 
 def _mismatch(names: Sequence[str], prompts: Sequence[Prompt], without: list[str], empty: list[str]) -> str:
     parts = []
     if without:
-        parts.append(f"{len(without)} of {len(names)} images have no prompt ({_listed(sorted(without))})")
+        have = "have" if len(without) > 1 else "has"
+        parts.append(f"{len(without)} of {len(names)} images {have} no prompt ({_listed(sorted(without))})")
     if empty:
-        parts.append(f"{len(empty)} of {len(prompts)} prompts have no image ({_listed(sorted(empty))})")
+        have = "have" if len(empty) > 1 else "has"
+        parts.append(f"{len(empty)} of {len(prompts)} prompts {have} no image ({_listed(sorted(empty))})")
     return f"prompts: {', and '.join(parts)}; name each image after the id of its prompt, e.g. ID.png or ID/0.png"
 
 
 def concepts_of(prompts: Sequence[Prompt]) -> Rows:
-    """Prompts of the same concept, or without one the same text, ask for the same."""
-    numbers: dict[tuple[str, str], int] = {}
-    asked = [("concept", one.concept) if one.concept else ("text", one.text) for one in prompts]
-    return np.array([numbers.setdefault(one, len(numbers)) for one in asked], dtype=np.int64)
+    """Prompts of the same concept, text or photograph ask for the same thing, and so do those that these tie."""
+    parent = list(range(len(prompts)))
+
+    def root(row: int) -> int:
+        while parent[row] != row:
+            parent[row] = parent[parent[row]]
+            row = parent[row]
+        return row
+
+    seen: dict[tuple[str, str], int] = {}
+    for row, one in enumerate(prompts):
+        for key in (("text", one.text), ("concept", one.concept), ("image", one.image)):
+            if key[1]:
+                parent[root(row)] = root(seen.setdefault(key, row))
+    return np.unique([root(row) for row in range(len(prompts))], return_inverse=True)[1].astype(np.int64)
 
 
 def _bare(name: str) -> PurePosixPath:
@@ -222,20 +251,24 @@ class Rule:
         keys: of an image, by its path without extension; the first that a prompt has counts.
         wanted: the key of an id; None for an id that the rule passes over.
         single: whether no two images may share their first key.
+        passes_over: whether ids without a key are left out; elsewhere they end the rule.
     """
 
     said: str
     keys: Callable[[PurePosixPath], list[str]]
     wanted: Callable[[str], str | None]
     single: bool = False
+    passes_over: bool = False
 
     def tried(self, prompts: Sequence[Prompt], names: Sequence[str]) -> tuple[Rows, list[str]]:
         """The prompt of each image, -1 without one; and ids of prompts that have no image."""
         keyed = [(key, number) for number, one in enumerate(prompts) if (key := self.wanted(one.id)) is not None]
         place = dict(keyed)
         images = [self.keys(_bare(name)) for name in names]
-        ambiguous = len(place) < len(keyed) or (
-            self.single and len({tuple(keys[:1]) for keys in images}) < len(images)
+        ambiguous = (
+            len(place) < len(keyed)
+            or (not self.passes_over and len(keyed) < len(prompts))
+            or (self.single and len({tuple(keys[:1]) for keys in images}) < len(images))
         )
         if ambiguous:
             return np.full(len(names), -1, dtype=np.int64), [prompts[number].id for _, number in keyed]
@@ -251,7 +284,12 @@ RULES = (
     Rule("folder", lambda path: [str(path.parent), path.parent.name], lambda one: one),
     Rule("file name without the number of a copy", lambda path: [_without_copy(path.name)], lambda one: one),
     Rule("number at the end of the file name", lambda path: _numbers(path.name), _number_of, single=True),
-    Rule("image, with the first of its captions", lambda path: [path.name, *_numbers(path.name)], _first_caption),
+    Rule(
+        "image, with the first of its captions",
+        lambda path: [path.name, *_numbers(path.name)],
+        _first_caption,
+        passes_over=True,
+    ),
 )
 
 

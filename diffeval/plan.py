@@ -273,6 +273,7 @@ def protocol_of(
         judge=asked.judge.id if asked else None,
         prompts=asked.pairing.content_hash() if asked else None,
         template=asked.template if asked else None,
+        clip_scale=asked.scale if asked else None,
     )
 
 

@@ -1,8 +1,9 @@
 """Everything that a score needs, opened and held against each other before the first expensive step."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
+from diffeval.checkpoints.checkpoint import Checkpoint
 from diffeval.data.source import ImageSource, OpenOptions
 from diffeval.errors import DiffevalError
 from diffeval.features.extractor import UNFITTED, Extractor, ExtractorRequest
@@ -103,14 +104,31 @@ def prepare(
         extractor = stopped.draft
     reference, warnings = (None, ()) if unknown else settle(measured, opened, extractor)
     asked = None
+    _refuse_idle(measured, suite, prompting)
     if suite is not None and suite.prompted:
         given = prompting or Prompting()
         request = ExtractorRequest(plan.generator.device, offline=extracting.offline, reporter=reporter)
         judge = open_judge(given, extractor, measured.image_shape, request)
         asked = ask(measured, plan.generator, given, judge, skipped=opening is not None and opening.on_bad == "skip")
+        scale = suite.options.get("clip_score", {}).get("scale", asked.scale)
+        asked = replace(asked, scale=str(scale))
         for note in asked.pairing.notes:
             reporter.note(note)
     return Prepared(plan, extractor, reference, warnings, asked)
+
+
+def _refuse_idle(measured: Measured, suite: Suite | None, prompting: Prompting | None) -> None:
+    """Prompts that nobody reads would be a wish that is passed over."""
+    if prompting is None or suite is None or suite.prompted:
+        return
+    makes = isinstance(measured, Checkpoint) and measured.text is not None
+    idle = replace(prompting, prompts=None, held_out=None) if makes else prompting
+    given = [f"--{field.name.replace('_', '-')}" for field in fields(idle) if getattr(idle, field.name) is not None]
+    if given:
+        raise DiffevalError(
+            f"prompts: {', '.join(given)} {'are' if len(given) > 1 else 'is'} given, and no score reads prompts; add "
+            f"clip_score to --metrics, or leave it out"
+        )
 
 
 class _Unfitted(Exception):  # noqa: N818  # no error: it leads out of a factory that would go on to train

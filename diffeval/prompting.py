@@ -44,6 +44,8 @@ from diffeval.runs.files import read_arrays, replace_arrays
 
 # Texts that are embedded and kept together: what is lost when a run is stopped.
 BLOCK = 1024
+# How the triage begins what it says of images that were left out.
+LEFT_OUT = "cannot be used and were left out"
 NO_ROWS = np.empty(0, dtype=np.int64)
 
 
@@ -121,7 +123,7 @@ def ask(measured: Measured, maker: ImageMaker, prompting: Prompting, judge: Extr
     """
     classes = measured.classes
     if isinstance(measured, Checkpoint) and measured.asked is not None:
-        template = prompting.template or PLACE
+        template = PLACE if prompting.template is None else prompting.template
         return Asked(judge, _of_text(measured, filled(template, measured.prompts)), template)
     given = _given(prompting)
     if isinstance(measured, Checkpoint) and not classes:
@@ -132,7 +134,7 @@ def ask(measured: Measured, maker: ImageMaker, prompting: Prompting, judge: Extr
         raise DiffevalError(f"prompts: {measured.name} has no classes that could be named; give --prompts FILE")
     spoken = dict(zip(CLASSES, WORDS, strict=True)) if judge.name == f"clip:{DIGITS}" else {}
     usual = (TEMPLATES[0] if spoken else CLASS_TEMPLATE) if given is None else PLACE
-    template = prompting.template or usual
+    template = usual if prompting.template is None else prompting.template
     prompts = class_prompts(classes, spoken) if given is None else given
     pairing = _paired(measured, maker, prompts, filled(template, prompts), skipped)
     return Asked(judge, pairing, template)
@@ -170,11 +172,16 @@ def _paired(
 ) -> Pairing:
     if not isinstance(maker, Shown):
         return by_class(prompts, texts, measured.classes, _labels(maker))
-    source = maker.source
-    labels = source.labels
-    if labels is not None and names_classes(prompts, source.classes):
-        return by_class(prompts, texts, source.classes, lambda n: labels[maker.order[:n]])
-    return by_name(prompts, texts, [maker.name(index) for index in range(len(source))], skipped=skipped)
+    source, labels = maker.source, maker.source.labels
+    names = [maker.name(index) for index in range(len(source))]
+    left_out = sum(one.count for one in source.triage.findings if one.what.startswith(LEFT_OUT)) if skipped else 0
+    try:
+        return by_name(prompts, texts, names, skipped=left_out)
+    except DiffevalError:
+        if labels is None or not names_classes(prompts, source.classes):
+            raise
+    paired = by_class(prompts, texts, source.classes, lambda n: labels[maker.order[:n]])
+    return replace(paired, notes=(f"prompts: images are paired {paired.rule}",), whole=len(source))
 
 
 def _labels(maker: ImageMaker) -> Callable[[int], Rows]:
@@ -250,7 +257,7 @@ def judged_images(images: FeatureSet, judged: np.ndarray, rows: Rows, asked: Ask
         cut=texts.cut,
         judge=asked.judge.name,
         template=asked.template,
-        missing=pairing.missing,
+        missing=pairing.missing if len(rows) == pairing.whole else 0,
     )
     return replace(images, prompted=prompted)
 

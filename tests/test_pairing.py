@@ -1,18 +1,20 @@
 """Prompts and images find each other by class or by name, never by an order."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 from diffeval.data.prompts import Prompt
 from diffeval.errors import DiffevalError
-from diffeval.pairing import Pairing, by_class, by_name, class_prompts, filled, names_classes
+from diffeval.pairing import Pairing, by_class, by_name, class_prompts, concepts_of, filled, names_classes
 
 
 def _prompts(*ids: str) -> tuple[Prompt, ...]:
     return tuple(Prompt(one, f"a picture of {one}") for one in ids)
 
 
-def _paired(ids: tuple[str, ...], names: tuple[str, ...], *, skipped: bool = False) -> Pairing:
+def _paired(ids: tuple[str, ...], names: tuple[str, ...], *, skipped: int = 0) -> Pairing:
     prompts = _prompts(*ids)
     return by_name(prompts, tuple(one.text for one in prompts), names, skipped=skipped)
 
@@ -32,7 +34,7 @@ def _paired(ids: tuple[str, ...], names: tuple[str, ...], *, skipped: bool = Fal
         (("cat", "dog"), ("dog_0.png", "dog_1.png", "cat-7.png"), [1, 1, 0]),
         (("12", "7"), ("00000007.png", "00000012.png"), [1, 0]),
         # COCO's photographs, whose captions are IMAGE/NUMBER.
-        (("139/0", "139/1", "20/0"), ("COCO_val2014_000000000020.jpg", "COCO_val2014_000000000139.jpg"), [2, 0]),
+        (("139/0", "139/1", "20/0"), ("COCO_val2014_000000000020.jpg", "COCO_val2014_000000000139.jpg"), [1, 0]),
     ],
 )
 def test_images_find_their_prompt_by_name(ids: tuple[str, ...], names: tuple[str, ...], rows: list[int]) -> None:
@@ -44,9 +46,9 @@ def test_images_find_their_prompt_by_name(ids: tuple[str, ...], names: tuple[str
 @pytest.mark.parametrize(
     ("ids", "names", "said"),
     [
-        (("a", "b"), ("a.png", "c.png"), r"1 of 2 images have no prompt \(c.png\), and 1 of 2 prompts have no image"),
-        (("a", "b"), ("a.png",), r"1 of 2 prompts have no image \(b\); name each image after the id"),
-        (("a",), ("a.png", "b.png"), r"1 of 2 images have no prompt \(b.png\)"),
+        (("a", "b"), ("a.png", "c.png"), r"1 of 2 images has no prompt \(c.png\), and 1 of 2 prompts has no image"),
+        (("a", "b"), ("a.png",), r"1 of 2 prompts has no image \(b\); name each image after the id"),
+        (("a",), ("a.png", "b.png"), r"1 of 2 images has no prompt \(b.png\)"),
         (("1", "2", "3", "4", "5"), ("x.png", "y.png"), r"5 of 5 prompts have no image \(1, 2, 3 and 2 more\)"),
         # As many on both sides is no pairing.
         (("k", "l"), ("row 0", "row 1"), r"2 of 2 images have no prompt \(row 0, row 1\)"),
@@ -58,9 +60,11 @@ def test_a_mismatch_is_refused_with_the_first_of_both(ids: tuple[str, ...], name
 
 
 def test_prompts_of_images_that_were_left_out_are_counted() -> None:
-    paired = _paired(("a", "b", "c"), ("c.png", "a.png"), skipped=True)
+    paired = _paired(("a", "b", "c"), ("c.png", "a.png"), skipped=1)
     assert paired.rows(2).tolist() == [2, 0]
     assert paired.missing == 1
+    with pytest.raises(DiffevalError, match="2 of 4 prompts have no image"):
+        _paired(("a", "b", "c", "d"), ("c.png", "a.png"), skipped=1)
 
 
 def test_two_ids_of_one_number_are_no_pair() -> None:
@@ -73,6 +77,38 @@ def test_the_same_text_is_the_same_concept_and_so_is_what_says_so() -> None:
                Prompt("e", "u", concept="q"))  # fmt: skip
     paired = by_name(prompts, tuple(one.text for one in prompts), ("a.png", "b.png", "c.png", "d.png", "e.png"))
     assert paired.concepts.tolist() == [0, 0, 1, 2, 2]
+    # The same text under two concepts ties them: a text is no wrong one for itself.
+    tied = (
+        Prompt("a", "x", concept="p"),
+        Prompt("b", "x", concept="q"),
+        Prompt("c", "y", concept="q"),
+        Prompt("d", "z"),
+    )
+    assert concepts_of(tied).tolist() == [0, 0, 0, 1]
+
+
+def test_captions_of_one_photograph_are_no_wrong_ones_for_each_other() -> None:
+    captions = tuple(
+        Prompt(f"{image}/{number}", f"{image} {number}", image=image) for image in "pq" for number in "01"
+    )
+    names = ("p_0.png", "p_1.png", "q_0.png", "q_1.png")
+    assert by_name(captions, tuple(one.text for one in captions), names).concepts.tolist() == [0, 0, 1, 1]
+    # Of photographs themselves the first caption stands for all.
+    alone = by_name(captions, tuple(one.text for one in captions), ("p.png", "q.png"))
+    assert [one.id for one in alone.prompts] == ["p/0", "q/0"]
+    assert alone.rows(2).tolist() == [0, 1]
+
+
+def test_an_id_that_no_image_can_have_ends_a_rule() -> None:
+    with pytest.raises(DiffevalError, match="have no prompt"):
+        _paired(("1", "2", "note"), ("x1.png", "x2.png"))
+
+
+def test_a_line_number_is_no_class() -> None:
+    lines = tuple(Prompt(str(number), word, numbered=True) for number, word in enumerate(("seven", "one")))
+    assert not names_classes(lines, ("one", "seven"))
+    assert not names_classes(lines, ("0", "1"))
+    assert names_classes((Prompt("seven", "a seven"),), ("one", "seven"))
 
 
 def _labels(n: int) -> np.ndarray:
@@ -95,7 +131,7 @@ def test_images_of_a_class_take_its_wordings_in_turn() -> None:
     [
         ((Prompt("x", "t", concept="elk"),), "1 of 1 ask for no class: prompt 'x' has the class 'elk'; give a column"),
         ((Prompt("x", "t"),), "prompt 'x' has no class, and the id 'x' is none"),
-        ((Prompt("ant", "t"), Prompt("2", "t")), "none asks for bee, and every class is sampled"),
+        ((Prompt("ant", "t"), Prompt("x", "t", concept="2")), "none asks for bee, and every class is sampled"),
     ],
 )
 def test_prompts_that_do_not_cover_the_classes_are_refused(prompts: tuple[Prompt, ...], said: str) -> None:
@@ -116,6 +152,13 @@ def test_the_hash_is_of_what_is_asked_and_how() -> None:
     assert one.content_hash() != _paired(("a", "b"), ("x/a.png", "x/b.png")).content_hash()
     changed = by_name(_prompts("a", "b"), ("a", "another"), ("a.png", "b.png"))
     assert one.content_hash() != changed.content_hash()
+    # What only changes how images are read beside each other, too.
+    plain = (Prompt("a", "x"), Prompt("b", "y"))
+    for field, value in (("group", "g"), ("concept", "c"), ("negative", "n"), ("seed", 1)):
+        other = tuple(dataclasses.replace(prompt, **{field: value}) for prompt in plain)
+        texts = ("x", "y")
+        pair = [by_name(given, texts, ("a.png", "b.png")).content_hash() for given in (plain, other)]
+        assert pair[0] != pair[1], field
 
 
 def test_classes_are_spoken_as_words_where_there_are_such() -> None:

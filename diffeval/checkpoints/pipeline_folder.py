@@ -28,8 +28,8 @@ INDEX = "model_index.json"
 PROMPTS = "prompts.csv"
 # Settings of schedulers that Stable Diffusion's pipeline overrides, saying so, as files of its first year had them.
 OUTDATED = {"steps_offset": 1, "clip_sample": False}
-# What the data is that the checkpoint was trained on, as ``--ref`` takes it, where the folder says.
-REFERENCE = "diffeval_reference"
+# What the checkpoint was trained on, where somebody says so: {"data": as ``--ref`` takes it, "data_hash": sha256}.
+TRAINED = "diffeval.json"
 
 
 class PipelineFolder:
@@ -191,6 +191,7 @@ def _found(
 ) -> Found:
     config: Any = network.config
     classes = _class_names(network, index)
+    trained = read_json(folder / TRAINED) if (folder / TRAINED).is_file() else {}
     declaration = Declaration(
         shape=_shape(config, folder / kind.network, options),
         schedule=scheduler.schedule if scheduler else None,
@@ -202,7 +203,7 @@ def _found(
         learned_variance=int(config.out_channels) == 2 * int(config.in_channels),
         sampler=scheduler.sampler if scheduler else None,
         steps=kind.steps if scheduler else None,
-        reference=index.get(REFERENCE),
+        reference=trained.get("data"),
         call=_call(network, text),
     )
     files = [folder / INDEX, *(file for name in kind.parts for file in files_of(folder / name))]
@@ -218,6 +219,7 @@ def _found(
         raw=None,
         weights=f"{kind.network}/; whether they are averaged is not said",
         declaration=declaration,
+        reference_hash=trained.get("data_hash"),
         assumptions=(said,) if left else (),
         sampled_by=None if scheduler is None else scheduler.sampled_by,
     )

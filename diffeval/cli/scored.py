@@ -159,7 +159,7 @@ def show(results: Results, common: Common) -> None:
         return
     print(results_table(results))
     floor = floor_sentence(results)
-    advice = advice_sentence(results)
+    advice = None if results.protocol.task == "clip" else advice_sentence(results)
     for said in (*word_sentences(results), floor, advice):
         if said is not None:
             print(said)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from diffeval.report.words import interval_text, number, score_title, settings_line
+from diffeval.report.words import first_score, interval_text, number, score_title, settings_line
 from diffeval.runs.records import Results, Score
 
 
@@ -23,11 +23,12 @@ def results_table(results: Results) -> str:
     """One row per score and count, under a line that says what the numbers stand on."""
     rows: list[tuple[str, ...]] = [("score", "n", "value", "std error", "95% interval", "real images", "")]
     places = {title: place for place, title in enumerate(dict.fromkeys(map(score_title, results.scores)))}
-    # The number that estimates the distance goes before all others.
+    # What the run is about goes before all others: as a rule the number that estimates the distance.
+    first = first_score(results)
     rows += [
         _row(score)
         for score in sorted(
-            results.scores, key=lambda score: (score.name != "fid_debiased", places[score_title(score)], score.n)
+            results.scores, key=lambda score: (score.name != first, places[score_title(score)], score.n)
         )
     ]
     return f"{settings_line(results)}\n\n{columns(rows)}"

@@ -7,8 +7,9 @@ executed, and what could act on a terminal or a page is refused by name.
 import csv
 import io
 import json
+import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from diffeval.registry import did_you_mean
 
 # Characters of a prompt, and bytes of a file, at most: no encoder reads more than some hundred words.
 LONGEST, LARGEST = 10_000, 512 * 2**20
+# Categories of characters that are refused, and those that turn the direction of what is written.
+ACTING, TURNING = ("Cc", "Cs", "Zl", "Zp"), "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u200e\u200f"
 # What columns and keys are called, by what they mean; the first that is there counts. Without regard to case.
 NAMES: Mapping[str, Sequence[str]] = {
     "text": ("prompt", "caption", "text"),
@@ -40,6 +43,8 @@ class Prompt:
         seed: of its image; None without.
         concept: what it asks for, which other wordings may share; of a class-conditional checkpoint the class, by
             name or index. Empty where the file has none.
+        image: that it is one of several captions of, in COCO's files; empty elsewhere.
+        numbered: whether its id is its place in the file, for want of one.
     """
 
     id: str
@@ -48,6 +53,8 @@ class Prompt:
     group: str = ""
     seed: int | None = None
     concept: str = ""
+    image: str = ""
+    numbered: bool = field(default=False, compare=False)
 
 
 def read_prompts(path: Path) -> tuple[Prompt, ...]:
@@ -78,13 +85,16 @@ def read_prompts(path: Path) -> tuple[Prompt, ...]:
     found = tuple(_checked(path.name, one) for one in reader(path.name, text))
     if not found:
         raise DiffevalError(f"prompts: {path.name} holds none")
+    without = [place for place, one in enumerate(found, start=1) if one.numbered]
+    if 0 < len(without) < len(found):
+        raise DiffevalError(f"prompts: {path.name}, prompt {without[0]} has no id, where others have one")
     _refuse_twice(path.name, found)
     return found
 
 
 def _lines(name: str, text: str) -> Iterator[Prompt]:
     for number, line in enumerate(line for line in text.split("\n") if line.strip()):
-        yield Prompt(str(number), line.strip())
+        yield Prompt(str(number), line.strip(), numbered=True)
 
 
 def _table(name: str, text: str) -> Iterator[Prompt]:
@@ -108,9 +118,11 @@ def _columns(name: str, there: Sequence[str]) -> dict[str, str]:
     }
     if "text" not in found:
         wanted = ", ".join(NAMES["text"])
-        near = did_you_mean(next(iter(known), ""), NAMES["text"]) if known else ""
+        near = f";{did_you_mean(next(iter(known)), NAMES['text'])}" if known else ""
+        if len(known) == 1 and ";" in next(iter(known)):
+            near = "; its columns are parted by semicolons, save it with commas"
         raise DiffevalError(
-            f"prompts: {name} has the columns {', '.join(there) or 'none'}, needs one of {wanted};{near}"
+            f"prompts: {name} has the columns {', '.join(there) or 'none'}, needs one of {wanted}{near}"
         )
     return found
 
@@ -128,7 +140,11 @@ def _json(name: str, text: str) -> Iterator[Prompt]:
     if not isinstance(held, list):
         raise DiffevalError(f"prompts: {name} is neither a list of prompts nor COCO's captions (no annotations)")
     for number, one in enumerate(held):
-        yield Prompt(str(number), one) if isinstance(one, str) else _from_object(name, number, one)
+        yield (
+            Prompt(str(number), one.strip(), numbered=True)
+            if isinstance(one, str)
+            else _from_object(name, number, one)
+        )
 
 
 def _coco(name: str, annotations: Sequence[Any]) -> Iterator[Prompt]:
@@ -140,7 +156,7 @@ def _coco(name: str, annotations: Sequence[Any]) -> Iterator[Prompt]:
     for one in sorted(known, key=lambda one: (str(one["image_id"]).zfill(20), str(one.get("id", "")).zfill(20))):
         image = str(one["image_id"])
         counts[image] = counts.get(image, -1) + 1
-        yield Prompt(f"{image}/{counts[image]}", str(one["caption"]).strip())
+        yield Prompt(f"{image}/{counts[image]}", str(one["caption"]).strip(), image=image)
 
 
 def _parsed(where: str, text: str) -> Any:
@@ -170,8 +186,13 @@ def _from_row(name: str, number: int, held: Mapping[str, Any]) -> Prompt:
     if "id" in held and own in (None, ""):
         raise DiffevalError(f"prompts: {name}, prompt {number + 1} has no id, where others have one")
     negative, group, concept = (_word(held.get(key)) for key in ("negative", "group", "concept"))
-    text = "" if held["text"] is None else str(held["text"]).strip()
-    return Prompt(str(number) if own is None else str(own), text, negative, group, drawn, concept)
+    text = "" if held["text"] is None else held["text"]
+    if not isinstance(text, str):
+        raise DiffevalError(
+            f"prompts: {name}, prompt {number + 1} is a {type(text).__name__} where its text should be"
+        )
+    named = str(number) if own is None else str(own)
+    return Prompt(named, text.strip(), negative, group, drawn, concept, numbered=own is None)
 
 
 def _word(value: Any) -> str:
@@ -190,12 +211,22 @@ def _checked(name: str, one: Prompt) -> Prompt:
             raise DiffevalError(
                 f"prompts: {name}: the {what} of {one.id[:40]!r} has {len(text):,} characters, at most {LONGEST:,}"
             )
-        bad = next((character for character in text if not character.isprintable()), None)
+        bad = control_character(text)
         if bad is not None:
             raise DiffevalError(
                 f"prompts: {name}: the {what} of {one.id[:40]!r} holds the control character {bad!r}; take it out"
             )
-    return one
+    return replace(one, text=_spaced(one.text), negative=_spaced(one.negative))
+
+
+def control_character(text: str) -> str | None:
+    """The first character that acts on a terminal or on the direction of a line; joiners of emoji do not."""
+    return next((one for one in text if unicodedata.category(one) in ACTING or one in TURNING), None)
+
+
+def _spaced(text: str) -> str:
+    """Spaces of any width as the plain one."""
+    return "".join(" " if unicodedata.category(one) == "Zs" else one for one in text)
 
 
 def _refuse_twice(name: str, prompts: Sequence[Prompt]) -> None:
@@ -204,7 +235,8 @@ def _refuse_twice(name: str, prompts: Sequence[Prompt]) -> None:
     if twice:
         named = ", ".join(repr(one[:40]) for one in twice[:3])
         more = f" and {len(twice) - 3} more" if len(twice) > 3 else ""
-        raise DiffevalError(f"prompts: {name}: {len(twice)} ids occur twice ({named}{more}); pairing goes by id")
+        said = f"{len(twice)} ids occur" if len(twice) > 1 else "1 id occurs"
+        raise DiffevalError(f"prompts: {name}: {said} twice ({named}{more}); pairing goes by id")
 
 
 READERS: Mapping[str, Callable[[str, str], Iterator[Prompt]]] = {

@@ -57,8 +57,10 @@ def tokenize(texts: Sequence[str], context: int) -> tuple[torch.Tensor, np.ndarr
     from open_clip import SimpleTokenizer
 
     tokenizer = SimpleTokenizer(context_length=context)
-    # Between the tokens for start and end.
-    cut = np.array([len(tokenizer.encode(text)) + 2 > context for text in texts], dtype=bool)
+    # The words for start and end, written out in a text, are these tokens themselves, and end it.
+    ends = {tokenizer.sot_token_id, tokenizer.eot_token_id}
+    words = [tokenizer.encode(text) for text in texts]
+    cut = np.array([len(one) + 2 > context or not ends.isdisjoint(one) for one in words], dtype=bool)
     found: torch.Tensor = tokenizer(list(texts))
     return found, cut
 

@@ -28,10 +28,11 @@ class Reading:
     Attributes:
         kept: places of these images among all, int64 [k].
         own: with its own prompt, [k].
-        others: mean over the prompts of other concepts, [k]; NaN where there are none.
+        others: mean over the texts of other concepts, each once, [k]; NaN where there are none.
         rows: its prompt, int64 [k].
         best: the prompt of another concept that it fits best, int64 [k]; -1 where there is none.
         found: whether its own prompt fits better than all of other concepts, [k].
+        shift: by how much the sum of ``others`` changes where a text is no text of anybody's, [T]; NaN of two texts.
     """
 
     kept: Rows
@@ -40,12 +41,14 @@ class Reading:
     rows: Rows
     best: Rows
     found: npt.NDArray[np.bool_]
+    shift: Array
 
 
 def flat_images(images: FeatureSet) -> npt.NDArray[np.bool_]:
     """Images of a single colour, and those that the judge makes nothing of, [n]."""
     assert images.prompted is not None, "asked before"
-    nothing: npt.NDArray[np.bool_] = ~np.any(images.prompted.images, axis=1)
+    features = images.prompted.images
+    nothing: npt.NDArray[np.bool_] = ~np.any(features, axis=1) | ~np.isfinite(features).all(axis=1)
     if images.appearance is None:
         return nothing
     channels = (images.appearance.shape[1] - 2) // 2
@@ -77,25 +80,38 @@ def texts_of(prompted: Prompted) -> Rows:
 
 
 def hold_against_all(prompted: Prompted, kept: Rows, scale: str) -> Reading:
-    """Cosines of the kept images with every prompt, block by block; only their own in float64."""
-    images, texts = unit(prompted.images[kept]), unit(prompted.texts)
+    """Cosines of the kept images with every distinct text, block by block; only their own in float64."""
+    of = texts_of(prompted)
+    firsts = np.unique(of, return_index=True)[1]
+    images, texts, concepts = unit(prompted.images[kept]), unit(prompted.texts[firsts]), prompted.concepts[firsts]
     rows, apply = prompted.rows[kept], SCALES[scale]
-    own = apply((images * texts[rows]).sum(axis=1))
+    mine = of[rows]
+    own = apply((images * texts[mine]).sum(axis=1))
     others, best = np.full(len(kept), np.nan), np.full(len(kept), -1, dtype=np.int64)
-    found = np.zeros(len(kept), dtype=bool)
+    found, shift = np.zeros(len(kept), dtype=bool), np.zeros(len(texts))
     small_images, small_texts = images.astype(np.float32), texts.astype(np.float32)
-    for start in range(0, len(kept) if len(np.unique(prompted.concepts)) > 1 else 0, BLOCK):
+    for start in range(0, len(kept) if len(np.unique(concepts)) > 1 else 0, BLOCK):
         block = slice(start, start + BLOCK)
         cosines = small_images[block] @ small_texts.T
-        ours = cosines[np.arange(len(cosines)), rows[block]]
-        wrong = prompted.concepts[rows[block], None] != prompted.concepts[None, :]
-        others[block] = np.where(wrong, apply(cosines.astype(np.float64)), 0.0).sum(
-            axis=1, dtype=np.float64
-        ) / wrong.sum(axis=1)
+        ours = cosines[np.arange(len(cosines)), mine[block]]
+        wrong = concepts[mine[block], None] != concepts[None, :]
+        terms = np.where(wrong, apply(cosines.astype(np.float64)), 0.0)
+        count, total = wrong.sum(axis=1), terms.sum(axis=1)
+        others[block] = total / count
+        shift += _without(terms, wrong, total, count)
         cosines[~wrong] = -np.inf
-        best[block] = cosines.argmax(axis=1)
+        best[block] = firsts[cosines.argmax(axis=1)]
         found[block] = ours > cosines.max(axis=1)
-    return Reading(kept, own, others, rows, best, found)
+    return Reading(kept, own, others, rows, best, found, shift)
+
+
+def _without(terms: Array, wrong: npt.NDArray[np.bool_], total: Array, count: Rows) -> Array:
+    """By how much the means over other texts change, summed over images, where a text is left out, [T]; NaN of two."""
+    if count.min() < PAIR:
+        return np.full(terms.shape[1], np.nan)
+    changed = (total[:, None] - terms) / (count - 1)[:, None] - (total / count)[:, None]
+    summed: Array = np.where(wrong, changed, 0.0).sum(axis=0)
+    return summed
 
 
 def diversities(prompted: Prompted, read: Reading) -> list[float | None]:

@@ -16,7 +16,7 @@ from diffeval.metrics.clip_reading import (
     texts_of,
 )
 from diffeval.metrics.clip_tables import group_rows, held_out, image_rows, leakage_rows, prompt_rows, warnings
-from diffeval.metrics.clustered import Mean, clustered_mean, fixed_error
+from diffeval.metrics.clustered import Mean, clustered_mean, fixed_error, left_out_mean
 from diffeval.metrics.metric import METRICS, Estimate, FeatureSet, LackingError, Metric
 from diffeval.metrics.prompted import Prompted, Rows
 from diffeval.metrics.shares import share_interval
@@ -39,7 +39,8 @@ def clip_score(
     and ``unscored_images``, the share of images of a single colour or without features, which have no score: a black
     image can fit a prompt better than many a good one.
 
-    Errors are clustered by prompt: they say how the score would move with other prompts of the same kind.
+    Errors are clustered by prompt: they say how the score would move with other prompts of the same kind. What stands
+    on other prompts, too, has the error of leaving each out as a text and with its images.
     ``fixed_prompts_std_error`` in the parameters is the error if these prompts are all there are.
 
     Args:
@@ -125,7 +126,7 @@ def _score(
             "follow_least": image_rows(prompted, read),
             "prompt_leakage": leakage_rows(prompted, read),
         },
-        warnings=warnings(prompted, read, flat, None if np.isnan(read.others).any() else _gain(read, clusters)),
+        warnings=warnings(prompted, read, flat, clusters),
     )
 
 
@@ -133,7 +134,7 @@ def _shuffled(read: Reading, clusters: Rows) -> dict[str, Param]:
     """What the score would be, were every image held against the prompts of others: no chance is in it."""
     if np.isnan(read.others).any():
         return {"shuffled": None, "shuffled_std_error": None}
-    mean = clustered_mean(read.others, clusters)
+    mean = left_out_mean(read.others, clusters, read.shift)
     return {"shuffled": mean.value, "shuffled_std_error": mean.std_error}
 
 
@@ -147,7 +148,7 @@ def _margin(read: Reading, clusters: Rows, shared: Mapping[str, Param]) -> Estim
 
 
 def _gain(read: Reading, clusters: Rows) -> Mean:
-    return clustered_mean(read.own - read.others, clusters)
+    return left_out_mean(read.own - read.others, clusters, -read.shift)
 
 
 def _retrieval(read: Reading, clusters: Rows, shared: Mapping[str, Param]) -> Estimate:

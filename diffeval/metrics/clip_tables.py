@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from diffeval.metrics.clip_reading import Reading, diversities, texts_of
-from diffeval.metrics.clustered import Mean, clustered_mean
+from diffeval.metrics.clustered import clustered_mean, fixed_error
 from diffeval.metrics.metric import Array
 from diffeval.metrics.prompted import Prompted, Rows
 from diffeval.metrics.shares import share_interval
@@ -126,7 +126,7 @@ def leakage_rows(prompted: Prompted, read: Reading) -> tuple[Row, ...]:
     )
 
 
-def warnings(prompted: Prompted, read: Reading, flat: npt.NDArray[np.bool_], margin: Mean | None) -> tuple[str, ...]:
+def warnings(prompted: Prompted, read: Reading, flat: npt.NDArray[np.bool_], clusters: Rows) -> tuple[str, ...]:
     """What is wrong with the pairs, in words."""
     found = []
     if flat.any():
@@ -138,23 +138,29 @@ def warnings(prompted: Prompted, read: Reading, flat: npt.NDArray[np.bool_], mar
             f"{int(prompted.cut.sum())} of {len(prompted.cut)} prompts are longer than what {prompted.judge} reads, "
             f"and were cut (the end token kept)"
         )
-    if margin is None or margin.ci95 is None:
-        return tuple(found)
+    said = None if np.isnan(read.others).any() else _wrong_pairs(prompted, read, clusters)
+    return (*found, *((said,) if said else ()))
+
+
+def _wrong_pairs(prompted: Prompted, read: Reading, clusters: Rows) -> str | None:
+    """Whether these very images fit their prompts better than others'; other prompts are no matter of this."""
+    gain = read.own - read.others
+    error = fixed_error(gain, clusters) or clustered_mean(gain, clusters).std_error or 0.0
     mean = float(read.own.mean())
-    if margin.ci95[0] <= 0.0:
-        found.append(
-            f"the words do not matter: images read {mean:.4g} with their own prompts and {mean - margin.value:.4g} "
-            f"with others; they are paired with the wrong prompts, or what made them ignores its prompt"
+    if float(gain.mean()) <= 2.0 * error:
+        return (
+            f"the words do not matter: images read {mean:.4g} with their own prompts and "
+            f"{float(read.others.mean()):.4g} with others; they are paired with the wrong prompts, or what made them "
+            f"ignores its prompt"
         )
-        return tuple(found)
-    lost = int((read.own <= read.others).sum())
+    lost = int((gain <= 0.0).sum())
+    if share_interval(lost, len(gain))[0] <= SUSPECT:
+        return None
     named = ", ".join(str(row["id"])[:40] for row in image_rows(prompted, read)[:3])
-    if share_interval(lost, len(read.own))[0] > SUSPECT:
-        found.append(
-            f"{lost} of {len(read.own)} images fit their own prompt no better than the mean of the others: look "
-            f"whether they are paired with the right prompts (ids {named} first)"
-        )
-    return tuple(found)
+    return (
+        f"{lost} of {len(gain)} images fit their own prompt no better than the mean of the others: look whether they "
+        f"are paired with the right prompts (ids {named} first)"
+    )
 
 
 def held_out(prompted: Prompted, read: Reading, clusters: Rows) -> dict[str, Param]:

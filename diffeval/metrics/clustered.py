@@ -70,3 +70,24 @@ def fixed_error(terms: Array, clusters: npt.NDArray[np.int64]) -> float | None:
     means = np.bincount(places, weights=terms) / counts
     variance = np.bincount(places, weights=(terms - means[places]) ** 2) / (counts - 1)
     return sqrt(float((counts * variance).sum())) / len(terms)
+
+
+def left_out_mean(terms: Array, clusters: npt.NDArray[np.int64], shift: Array) -> Mean:
+    """Mean of terms [n] that stand on other clusters, too: each is left out in turn, on both sides.
+
+    Args:
+        terms: of the images.
+        clusters: int64 [n], places in ``shift``.
+        shift: by how much the sum of the other terms changes where a cluster is left out, [G]; NaN where it cannot be.
+
+    Source: the delete-one-group jackknife (Efron and Tibshirani 1993, chapter 11).
+    """
+    known, places = np.unique(clusters, return_inverse=True)
+    if len(known) <= 2 or np.isnan(shift).any():
+        return clustered_mean(terms, clusters)
+    sums, counts = np.bincount(places, weights=terms), np.bincount(places)
+    without = (terms.sum() - sums + shift[known]) / (len(terms) - counts)
+    count = len(known)
+    error = sqrt((count - 1) / count * float(((without - without.mean()) ** 2).sum()))
+    value, half = float(terms.mean()), float(t.ppf(TAIL, count - 1)) * error
+    return Mean(value, error, (value - half, value + half), "jackknife over prompts, as text and as images")

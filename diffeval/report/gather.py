@@ -13,13 +13,10 @@ from diffeval.report.mode_view import mode_figures, mode_galleries
 from diffeval.report.sweep_view import sweep_view
 from diffeval.report.text_view import prompt_galleries, text_figures
 from diffeval.report.view import Card, Figure, Gallery, RunView, Table, Tile
-from diffeval.report.words import floor_sentence, interval_text, number, score_title, settings_line
+from diffeval.report.words import first_score, floor_sentence, interval_text, number, score_title, settings_line
 from diffeval.runs.directory import RunDirectory, RunState
 from diffeval.runs.logs import read_log
 from diffeval.runs.records import Results, Score
-
-# The number that estimates the distance goes before all others.
-FIRST_SCORE = "fid_debiased"
 
 
 def run_view(path: Path, index: int) -> RunView:
@@ -104,7 +101,7 @@ def _training_view(run: RunDirectory, state: RunState, index: int) -> RunView:
 
 def _titles(results: Results) -> list[str]:
     """Of the scores, in the order of the results, the first one first."""
-    return sorted(dict.fromkeys(map(score_title, results.scores)), key=lambda title: title != FIRST_SCORE)
+    return sorted(dict.fromkeys(map(score_title, results.scores)), key=lambda title: title != first_score(results))
 
 
 def _grid_sentence(results: Results, count: int) -> str:

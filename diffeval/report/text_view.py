@@ -73,7 +73,7 @@ def _by(rows: Rows, kind: str, title: str, identifier: str) -> Figure:
     traces = [
         {
             "type": "scatter", "mode": "markers", "name": "own prompts, ± 2 standard errors", "x": values, "y": names,
-            "error_x": {"type": "data", "array": [2 * _value(row["std_error"]) for row in rows], "color": BLUE},
+            "error_x": {"type": "data", "array": list(map(_bar, rows)), "color": BLUE},
             "marker": {"color": BLUE, "size": 9},
         },
         {
@@ -90,6 +90,11 @@ def _by(rows: Rows, kind: str, title: str, identifier: str) -> Figure:
     sentence = f"The least is {number(min(values))}, of {shortened(str(first[kind]), LONGEST)!r}. {about}."
     table = cells([{kind: shortened(str(row[kind])), **{name: row[name] for name in COLUMNS}} for row in rows])
     return Figure(identifier, title, sentence, embedded(traces, made), *table, height=150 + 26 * len(rows))
+
+
+def _bar(row: Mapping[str, Param]) -> float | None:
+    """Two standard errors; none where there is no error, as of a single image."""
+    return None if row["std_error"] is None else 2 * _value(row["std_error"])
 
 
 def _leakage(rows: Rows, identifier: str) -> Figure:

@@ -42,12 +42,23 @@ def settings_line(results: Results) -> str:
         name = declared if protocol.sampler == "declared" else protocol.sampler
         parts += [guidance, f"{name}, {protocol.steps} steps", f"seed {origin.seed}"]
     if protocol.extractor is not None:
-        parts.append(f"extractor {protocol.extractor.split('/')[0]}")
+        parts.append(f"extractor {_named(protocol.extractor)}")
     if protocol.judge is not None:
-        parts.append(f"judge {'/'.join(protocol.judge.split('/')[:2])}, {protocol.template!r}")
+        parts.append(f"judge {_named(protocol.judge)}, {protocol.template!r}")
     if protocol.reference is not None:
         parts.append(f"reference {protocol.reference}")
     return " · ".join(parts)
+
+
+def first_score(results: Results) -> str:
+    """The score that a run is about: it goes before all others."""
+    return "clip_score" if results.protocol.task == "clip" else "fid_debiased"
+
+
+def _named(extractor: str) -> str:
+    """An extractor as the user writes it, from its id; of CLIP the network is what matters."""
+    parts = extractor.split("/")
+    return ":".join(parts[:2]) if parts[0] == "clip" else parts[0]
 
 
 def floor_sentence(results: Results) -> str | None:

@@ -118,6 +118,7 @@ class Protocol:
         judge: the extractor that reads the prompts, with the hash of its weights; None without prompts.
         prompts: sha256 over the prompts, in their template, and how images were paired with them.
         template: that the prompts were put in.
+        clip_scale: of the CLIP score.
     """
 
     task: str
@@ -138,6 +139,7 @@ class Protocol:
     judge: str | None = None
     prompts: str | None = None
     template: str | None = None
+    clip_scale: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -219,3 +219,63 @@ def test_the_sweep_of_digits_has_the_text_score(tiny_checkpoint: Path) -> None:
     assert any(row["curve"] == "clip_score" for row in document["tables"]["choices"])
     page = Path(document["run"], "report.html").read_text()
     assert "Quality and diversity against CLIP score" in page
+
+
+def test_ids_go_before_a_column_of_classes() -> None:
+    """Folders of classes, and a caption of its own for every image."""
+    source = open_source("digits@heldout")
+    assert source.labels is not None
+    rows = ["id,prompt,class"]
+    for index in range(60):
+        word = WORDS[source.labels[index]]
+        Path("some", word).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(source.images[index, 0]).save(f"some/{word}/{index:05d}.png")
+        rows.append(f"{word}/{index:05d},{'a small' if index % 2 else 'a big'} {word},{word}")
+    Path("prompts.csv").write_text("\n".join([rows[0], *reversed(rows[1:])]))
+    done = _run("clip", "images:some", "--prompts", "prompts.csv", "--device", "cpu", "--json")
+    document = json.loads(done.stdout)
+    (run,) = Path("runs").glob("*")
+    terms = np.load(run / "terms.npz")
+    assert len(terms["clip_score.ids"]) == 60
+    assert sorted(terms["clip_score.prompt"].tolist()) == list(range(60))
+    assert document["scores"][2]["value"] > 0.9
+
+
+def test_another_reading_of_the_same_texts_is_no_finished_run(tiny_checkpoint: Path) -> None:
+    head, rows = "id,prompt,class,group", [f"a{digit},a {word},{digit},g" for digit, word in enumerate(WORDS)]
+    Path("one.csv").write_text("\n".join([head, *rows]))
+    Path("two.csv").write_text(
+        "\n".join([head, *(row[:-1] + ("g" if place % 2 else "h") for place, row in enumerate(rows))])
+    )
+    words = ("clip", str(tiny_checkpoint), *FAST, "--json")
+    first, second, scaled = (
+        json.loads(_run(*words, *more).stdout)
+        for more in (
+            ("--prompts", "one.csv"),
+            ("--prompts", "two.csv"),
+            ("--prompts", "one.csv", "--clip-scale", "raw"),
+        )
+    )
+    assert "clip_groups" not in first["tables"]
+    assert {row["group"] for row in second["tables"]["clip_groups"]} == {"g", "h"}
+    assert len({one["run"] for one in (first, second, scaled)}) == 3
+
+
+def test_prompts_that_nobody_reads_are_refused(tiny_checkpoint: Path) -> None:
+    done = _run("eval", str(tiny_checkpoint), *FAST, "--metrics", "kid", "--prompts", "none.csv", "--judge", "clip")
+    assert done.exit_code == 2
+    assert "--prompts, --judge are given, and no score reads prompts" in done.stderr
+
+
+def test_only_images_that_were_left_out_may_be_missing() -> None:
+    _prompts(_folder(40))
+    Path("some/p3.png").write_bytes(b"no image")
+    words = ("clip", "images:some", "--prompts", "prompts.csv", "--device", "cpu", "--on-bad", "skip", "--json")
+    done = _run(*words)
+    assert done.exit_code == 0, done.output
+    scores = {score["name"]: score for score in json.loads(done.stdout)["scores"]}
+    assert scores["unscored_images"]["value"] == 1 / 40
+    part = {score["name"]: score for score in json.loads(_run(*words, "--n", "20").stdout)["scores"]}
+    assert part["unscored_images"]["value"] == 0
+    Path("some/p4.png").unlink()
+    assert "prompts have no image (p3, p4)" in _run(*words).stderr

@@ -45,7 +45,11 @@ def test_cocos_captions_are_ordered_by_image_and_numbered(tmp_path: Path) -> Non
         {"image_id": 3, "id": 8, "caption": "first"},
     ]
     found = read_prompts(written(tmp_path, "captions.json", json.dumps({"images": [], "annotations": annotations})))
-    assert found == (Prompt("3/0", "first"), Prompt("3/1", "second"), Prompt("20/0", "late"))
+    assert found == (
+        Prompt("3/0", "first", image="3"),
+        Prompt("3/1", "second", image="3"),
+        Prompt("20/0", "late", image="20"),
+    )
 
 
 @pytest.mark.parametrize(
@@ -54,7 +58,7 @@ def test_cocos_captions_are_ordered_by_image_and_numbered(tmp_path: Path) -> Non
         ("a.txt", "\n\n", "a.txt holds none"),
         ("a.md", "x", "a.md ends in none of .txt, .csv"),
         ("a.csv", "id,words\n1,x\n", "has the columns id, words, needs one of prompt, caption, text"),
-        ("a.csv", "prompt,id\nx,1\ny,1\n", "1 ids occur twice ('1'); pairing goes by id"),
+        ("a.csv", "prompt,id\nx,1\ny,1\n", "1 id occurs twice ('1'); pairing goes by id"),
         ("a.csv", "prompt,id\nx,1\ny,\n", "prompt 2 has no id, where others have one"),
         ("a.csv", "prompt,id\nx\n", "row 1 has not as many fields as the head"),
         ("a.csv", "prompt,id\nx,y,1\n", "row 1 has not as many fields as the head"),
@@ -64,6 +68,10 @@ def test_cocos_captions_are_ordered_by_image_and_numbered(tmp_path: Path) -> Non
         ("a.txt", "x" * (LONGEST + 1), "has 10,001 characters, at most 10,000"),
         ("a.jsonl", '{"prompt": "a"}\n{oh\n', "a.jsonl, line 2 is no JSON"),
         ("a.jsonl", '"a"\n', "is a str, needs an object"),
+        ("a.json", '[{"prompt": ["a"]}]', "prompt 1 is a list where its text should be"),
+        ("a.json", '[{"prompt": "a", "id": "x"}, {"prompt": "b"}]', "prompt 2 has no id, where others have one"),
+        ("a.csv", "id;prompt\nx;y\n", "its columns are parted by semicolons, save it with commas"),
+        ("a.txt", "a\u202eb", "holds the control character '\\u202e'"),
         ("a.json", '{"images": []}', "neither a list of prompts nor COCO's captions"),
         ("a.json", '{"annotations": [{"caption": "x"}]}', "1 annotations lack image_id or caption"),
         ("a.json", "[" * 100_000, "is no JSON"),
@@ -83,3 +91,10 @@ def test_a_file_that_is_none_or_no_text_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_bytes(b"caf\xe9")
     with pytest.raises(DiffevalError, match="no UTF-8 text"):
         read_prompts(tmp_path / "a.txt")
+
+
+def test_characters_that_people_write_are_no_control_characters(tmp_path: Path) -> None:
+    found = read_prompts(
+        written(tmp_path, "a.txt", "deux\u00a0chats\n\u732b\u3000\u72ac\n\U0001f468\u200d\U0001f469\n")
+    )
+    assert [one.text for one in found] == ["deux chats", "\u732b \u72ac", "\U0001f468\u200d\U0001f469"]

@@ -77,3 +77,8 @@ def test_other_networks_of_open_clip_are_known_and_say_how_to_get_their_weights(
     assert not {"ViT-B-16-SigLIP", "coca_ViT-B-32", "roberta-ViT-B-32"} & set(variants())
     with pytest.raises(DiffevalError, match=r"ViT-H-14\.safetensors"):
         clip(ExtractorRequest(CPU, variant="ViT-H-14", offline=True))
+
+
+def test_a_text_that_writes_the_end_token_out_is_cut_there_and_counted() -> None:
+    _, cut = tokenize(["a seven<end_of_text> no, a three", "a seven", "a <b>seven</b>"], 77)
+    assert cut.tolist() == [True, False, False]

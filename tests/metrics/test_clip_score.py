@@ -249,3 +249,51 @@ def test_terms_are_those_of_each_image() -> None:
     np.testing.assert_allclose(found.terms["term"], 100 * _cosines(images))
     assert found.terms["ids"].tolist() == [str(one) for one in range(30)]
     assert found.value == pytest.approx(float(np.mean(found.terms["term"].astype(float))))
+
+
+def _drawn(random: np.random.Generator, hubs: float) -> FeatureSet:
+    """Twenty prompts of a kind, five images of each; some texts fit every image."""
+    centre = random.standard_normal((20, 12))
+    texts = centre + hubs * random.exponential(1.0, (20, 1)) * np.eye(12)[0]
+    rows = np.repeat(np.arange(20), 5)
+    images = centre[rows] + 1.5 * random.standard_normal((100, 12)) + 2.0 * np.eye(12)[0]
+    return _prompted(images, texts, rows.tolist())
+
+
+@pytest.mark.parametrize("hubs", [0.0, 3.0])
+def test_errors_of_what_stands_on_other_prompts_are_not_too_small(hubs: float) -> None:
+    """Over 300 draws of prompts and images the mean error is that of the scatter, or a little more."""
+    random = np.random.Generator(np.random.Philox(11))
+    found = [_read(_drawn(random, hubs)) for _ in range(300)]
+    for value, error in (
+        ([one["clip_margin"].value for one in found], [one["clip_margin"].std_error for one in found]),
+        (
+            [one["clip_score"].params["shuffled"] for one in found],
+            [one["clip_score"].params["shuffled_std_error"] for one in found],
+        ),
+    ):
+        scatter, mean = (
+            float(np.std(np.array(value, dtype=float), ddof=1)),
+            float(np.mean(np.array(error, dtype=float))),
+        )
+        # The scatter of 300 is itself known to 4%.
+        assert 0.9 < mean / scatter < 1.5
+
+
+def test_two_prompts_that_are_told_apart_are_not_called_wrong() -> None:
+    random = np.random.Generator(np.random.Philox(12))
+    texts = np.array([[10.0, 1.0], [10.0, -1.0]])
+    rows = np.arange(200) % 2
+    found = _read(_prompted(texts[rows] + 0.1 * random.standard_normal((200, 2)), texts, rows.tolist()))
+    assert found["r_precision"].value == 1
+    assert found["clip_score"].warnings == ()
+
+
+def test_features_that_are_no_numbers_have_no_score() -> None:
+    images = _many()
+    assert images.prompted is not None
+    features = images.prompted.images.copy()
+    features[:3] = np.nan
+    found = _read(replace(images, prompted=replace(images.prompted, images=features)))
+    assert found["unscored_images"].value == pytest.approx(0.01)
+    assert np.isfinite(found["clip_score"].value or np.nan)
