@@ -1,6 +1,6 @@
 """Trains a small text-to-image latent model on digits with captions, and saves it as a Stable Diffusion folder.
 
-    pip install -e '.[t2i]' && python benchmarks/make_latent.py OUT [--steps 6000]
+    pip install -e '.[t2i]' && python benchmarks/make_latent.py OUT [--steps 4000]
 
 diffusers' own classes, small: an autoencoder of one channel (8 x 8 pixels to 4 x 4 latents of 4 channels), CLIP's text
 encoder with a token for each character, a U-Net with cross attention, trained together on captions such as "a
@@ -25,7 +25,7 @@ from diffeval.data.source import open_source
 from diffeval.features.digits_judge import HELD_OUT_TEMPLATES, TEMPLATES, WORDS, caption
 
 CHARACTERS = tuple(map(chr, range(33, 127)))
-LONGEST, WIDTH, BATCH, DROPPED, KL = 48, 64, 128, 0.1, 1e-4
+LONGEST, WIDTH, BATCH, DROPPED, KL = 40, 48, 64, 0.1, 1e-4
 SCHEDULE = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012}
 
 
@@ -50,7 +50,7 @@ def text_encoder(count: int) -> CLIPTextModel:
 def autoencoder() -> AutoencoderKL:
     """8 x 8 pixels to 4 x 4 latents."""
     return AutoencoderKL(
-        in_channels=1, out_channels=1, latent_channels=4, block_out_channels=(32, 64), norm_num_groups=8,
+        in_channels=1, out_channels=1, latent_channels=4, block_out_channels=(24, 48), norm_num_groups=8,
         down_block_types=("DownEncoderBlock2D",) * 2, up_block_types=("UpDecoderBlock2D",) * 2, sample_size=8,
     )  # fmt: skip
 
@@ -58,7 +58,7 @@ def autoencoder() -> AutoencoderKL:
 def unet() -> UNet2DConditionModel:
     """Cross attention at both resolutions."""
     return UNet2DConditionModel(
-        sample_size=4, in_channels=4, out_channels=4, block_out_channels=(64, 128), layers_per_block=1,
+        sample_size=4, in_channels=4, out_channels=4, block_out_channels=(48, 96), layers_per_block=1,
         norm_num_groups=8, down_block_types=("CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
         up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D"), cross_attention_dim=WIDTH, attention_head_dim=4,
     )  # fmt: skip
@@ -98,7 +98,7 @@ def train(out: Path, steps: int, seed: int = 0) -> None:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         vae, words, network = autoencoder(), text_encoder(len(tokens)), unet()
-        train_autoencoder(vae, x, 3000, generator)
+        train_autoencoder(vae, x, 2000, generator)
         with torch.inference_mode():
             latents = vae.encode(x).latent_dist.mean * vae.config.scaling_factor
         latents = latents.clone()
@@ -160,7 +160,7 @@ def save(
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--steps", type=int, default=6000)
+    parser.add_argument("--steps", type=int, default=4000)
     given = parser.parse_args()
     train(given.out, given.steps)
 

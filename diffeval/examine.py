@@ -13,9 +13,11 @@ import torch
 
 from diffeval.checkpoints.checkpoint import Checkpoint
 from diffeval.checkpoints.scheduler_config import SamplingScheduler, read_sampling_scheduler
+from diffeval.checkpoints.text import with_prompts
 from diffeval.checks.check import CHECKS, Finding, Row, Subject, look, ordered
 from diffeval.checks.cost import PROBE, counting, forecast
 from diffeval.checks.without_network import look_at_images
+from diffeval.data.prompts import Prompt
 from diffeval.data.source import ImageSource, OpenOptions
 from diffeval.diffusion.batching import device_name
 from diffeval.diffusion.sampling import Generator
@@ -26,6 +28,7 @@ from diffeval.measured import Measured, open_measured, open_reference
 from diffeval.plan import SamplingPlan, Settings, plan_images, protocol_of
 from diffeval.prepared import available
 from diffeval.progress import Reporter, SilentReporter
+from diffeval.prompting import Prompting, given_prompts
 from diffeval.ready import Shown
 from diffeval.runs.directory import RunDirectory, default_name
 from diffeval.runs.records import CheckResult, Param, Protocol, Results
@@ -73,6 +76,7 @@ def check(
     training_log: Path | None = None,
     sampling_scheduler: Path | None = None,
     opening: OpenOptions | None = None,
+    prompting: Prompting | None = None,
     out: Path | None = None,
     fresh: bool = False,
     reporter: Reporter | None = None,
@@ -91,6 +95,7 @@ def check(
         sampling_scheduler: scheduler_config.json, or a folder with it, of the sampler that images are drawn with
             elsewhere; by default the one beside the weights. It is held against the training schedule.
         opening: how images on disk are opened.
+        prompting: prompts of a text-to-image checkpoint; without any it is looked at without text.
         out: the run directory; by default named after checkpoint, seed and protocol, under ``runs/``.
         fresh: start anew, whatever the directory holds.
         reporter: hears of progress.
@@ -102,7 +107,7 @@ def check(
     names = chosen(only)
     reporter = reporter or SilentReporter()
     settings = _enough(settings or Settings(n=USUAL_N))
-    measured = open_measured(checkpoint, opening=opening)
+    measured = _with_prompts(open_measured(checkpoint, opening=opening), prompting)
     settings = _affordable(measured, settings)
     _refuse(measured, ref, training_log, sampling_scheduler)
     plan = plan_images(measured, settings)
@@ -159,11 +164,12 @@ def describe(
     ref: str | None = None,
     sampling_scheduler: Path | None = None,
     opening: OpenOptions | None = None,
+    prompting: Prompting | None = None,
     out: Path | None = None,
 ) -> list[str]:
     """What ``check`` would do, in lines; see there."""
     names, settings = chosen(only), _enough(settings or Settings(n=USUAL_N))
-    measured = open_measured(checkpoint, opening=opening)
+    measured = _with_prompts(open_measured(checkpoint, opening=opening), prompting)
     settings = _affordable(measured, settings)
     _refuse(measured, ref, None, sampling_scheduler)
     plan = plan_images(measured, settings)
@@ -193,6 +199,14 @@ def _forecast(
         return []
     passes, seconds = forecast(Subject(measured, _generator(plan), n, source))
     return [f"cost        {PROBE}: about {passes:,} forward passes, {seconds:.0f} s"]
+
+
+def _with_prompts(measured: Measured, prompting: Prompting | None) -> Measured:
+    """A text-to-image checkpoint with prompts; where there are none, with the empty one."""
+    text = measured.text if isinstance(measured, Checkpoint) else None
+    if isinstance(measured, Checkpoint) and text is not None and prompting is None and not text.prompts:
+        return with_prompts(measured, (Prompt("0", ""),))
+    return given_prompts(measured, prompting)
 
 
 def _protocol(plan: SamplingPlan, source: ImageSource | None, sampled_by: SamplingScheduler | None) -> Protocol:

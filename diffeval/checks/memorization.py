@@ -10,6 +10,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
+from diffeval.checkpoints.checkpoint import Checkpoint
 from diffeval.checks.check import GATE, Finding, Subject, check
 from diffeval.checks.copies import LEAST
 from diffeval.checks.denoising_gap import Gap, denoising_gap
@@ -17,6 +18,7 @@ from diffeval.checks.real_images import ModelImages
 from diffeval.checks.sampled import Limits, Sampled, look_at_samples
 from diffeval.data.pixels import Images
 from diffeval.diffusion.batching import split_batches
+from diffeval.diffusion.sampling import ROUNDINGS
 from diffeval.errors import DiffevalError, StoppedError
 
 # Samples for each seed that may be spent, the forward passes that they may take, and how many are drawn at once.
@@ -119,7 +121,7 @@ def _sampled(subject: Subject, held_out: ModelImages, most: int, limits: Limits)
     try:
         return look_at_samples(
             _samples(subject, most),
-            _pixels(held_out, subject.checkpoint.value_range),
+            _pixels(held_out, subject.checkpoint),
             subject.source,
             subject.generator.device,
             subject.reporter,
@@ -145,9 +147,13 @@ def _samples(subject: Subject, most: int) -> Images:
     return np.concatenate(parts)
 
 
-def _pixels(images: ModelImages, value_range: tuple[float, float]) -> Images:
-    """As they were before they were brought into the network's range."""
-    low, high = value_range
+def _pixels(images: ModelImages, checkpoint: Checkpoint) -> Images:
+    """As they were before they were brought into the network's range; of latents, as the autoencoder decodes them."""
+    if checkpoint.latents is not None:
+        decoded = torch.cat([checkpoint.latents.decode(part) for part in torch.split(images.x0, BATCH)])
+        drawn: Images = ROUNDINGS["nearest"](decoded).clamp(0, 255).to(torch.uint8).numpy()
+        return drawn
+    low, high = checkpoint.value_range
     levels: Images = ((images.x0 - low) / (high - low) * 255.0).round().to(torch.uint8).numpy()
     return levels
 

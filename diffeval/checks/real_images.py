@@ -13,6 +13,8 @@ from diffeval.progress import Reporter
 
 # More images than this tell nothing more about a distribution's moments, and would not fit everywhere.
 MOST = 4096
+# That an autoencoder encodes at once.
+ENCODED = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +45,8 @@ def model_images(source: ImageSource, checkpoint: Checkpoint) -> ModelImages:
     Raises:
         DiffevalError: if they are not what the network takes, or fewer than two.
     """
-    if source.shape != checkpoint.shape:
-        theirs, ours = ("x".join(map(str, shape)) for shape in (source.shape, checkpoint.shape))
+    if source.shape != checkpoint.image_shape:
+        theirs, ours = ("x".join(map(str, shape)) for shape in (source.shape, checkpoint.image_shape))
         raise DiffevalError(f"check: {source.spec} holds {theirs} images, {checkpoint.name} takes {ours}; give --ref")
     if len(source) < 2:
         raise DiffevalError(f"check: {source.spec} holds {len(source)} image, moments need at least 2; give --ref")
@@ -54,7 +56,10 @@ def model_images(source: ImageSource, checkpoint: Checkpoint) -> ModelImages:
     labels = None
     if checkpoint.classes and source.labels is not None and len(source.classes) == len(checkpoint.classes):
         labels = torch.from_numpy(source.labels[order])
-    return ModelImages(low + (high - low) * pixels, labels, source.spec)
+    x0 = low + (high - low) * pixels
+    if checkpoint.latents is not None:
+        x0 = torch.cat([checkpoint.latents.encode(part) for part in torch.split(x0, ENCODED)])
+    return ModelImages(x0, labels, source.spec)
 
 
 def held_out_images(source: ImageSource, checkpoint: Checkpoint, reporter: Reporter) -> ModelImages | None:

@@ -15,11 +15,12 @@ from diffeval.cli.options import (
     Output,
     Reading,
     Sampling,
+    Wording,
     with_options,
 )
 from diffeval.cli.parse import settings_of
 from diffeval.cli.running import document, reporting
-from diffeval.cli.scored import folder_bytes, show_plan, size_text
+from diffeval.cli.scored import folder_bytes, prompting_of, show_plan, size_text
 from diffeval.cli.tables import columns
 from diffeval.errors import DiffevalError, ExitCode
 from diffeval.report.words import settings_line
@@ -37,6 +38,7 @@ def check(
     sampling: Sampling,
     reading: Reading,
     output: Output,
+    wording: Wording,
     checkpoint: Annotated[str | None, typer.Argument(metavar="CKPT", help=CKPT, show_default=False)] = None,
     only: Annotated[
         str | None,
@@ -112,6 +114,7 @@ def check(
                 ref=ref,
                 sampling_scheduler=sampling_scheduler,
                 opening=opening,
+                prompting=prompting_of(wording),
                 out=output.out,
             )
             show_plan(plan, common)
@@ -124,6 +127,7 @@ def check(
             training_log=training_log,
             sampling_scheduler=sampling_scheduler,
             opening=opening,
+            prompting=prompting_of(wording),
             out=output.out,
             fresh=output.fresh,
             reporter=reporter,
