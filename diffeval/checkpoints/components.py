@@ -12,6 +12,7 @@ from diffeval.errors import DiffevalError
 # What a tokenizer may lie in.
 TOKENS = ("tokenizer.json", "vocab.json", "merges.txt", "tokenizer_config.json", "special_tokens_map.json",
           "added_tokens.json", "spiece.model")  # fmt: skip
+VOCABULARIES = (("tokenizer.json",), ("vocab.json", "merges.txt"), ("spiece.model",))
 STEMS = ("diffusion_pytorch_model", "model", "pytorch_model")
 
 
@@ -82,8 +83,10 @@ def read_tokenizer(folder: Path, name: str) -> Any:
     Raises:
         DiffevalError: if they are missing or damaged.
     """
-    if not any((folder / one).is_file() for one in TOKENS):
-        raise DiffevalError(f"checkpoint: {folder} holds no tokenizer ({', '.join(TOKENS[:3])}); fetch it whole")
+    # Without its vocabulary transformers makes an empty one, and says nothing.
+    if not any(all((folder / one).is_file() for one in files) for files in VOCABULARIES):
+        known = ", or ".join(" with ".join(files) for files in VOCABULARIES)
+        raise DiffevalError(f"checkpoint: {folder} holds no vocabulary ({known}); fetch it whole")
     try:
         with quiet_diffusers():
             return _of_transformers(name).from_pretrained(folder, local_files_only=True)

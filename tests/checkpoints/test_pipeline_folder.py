@@ -1,5 +1,8 @@
 """A pipeline's folder, loaded by the public way, draws what the pipeline's own call draws."""
 
+import dataclasses
+import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -7,13 +10,15 @@ import numpy as np
 import pytest
 import torch
 from diffusers import DDIMScheduler
-from tiny_pipelines import SD_SCHEDULE, make
+from safetensors.torch import load_file, save_file
+from tiny_pipelines import SD_SCHEDULE, make, unet
 
 from diffeval.checkpoints.checkpoint import Checkpoint, load
 from diffeval.checkpoints.text import with_prompts
 from diffeval.data.prompts import Prompt
 from diffeval.diffusion.conditions import balanced_labels
 from diffeval.diffusion.noise import initial_noise
+from diffeval.errors import DiffevalError
 from diffeval.plan import Settings, plan_images
 
 PROMPTS = (Prompt("0", "a red cat", negative="blurry"), Prompt("1", "two dogs under a tree, and so on and on and on"))
@@ -101,3 +106,143 @@ def test_settings_that_stable_diffusion_overrides_are_overridden_and_said(tmp_pa
     expected = theirs(PROMPTS[1].text, latents=noise, num_inference_steps=4, output_type="np").images
     found = _ours(with_prompts(checkpoint, PROMPTS[1:]), None, 4, 1)
     np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("sd") / "pipeline"
+    make("sd", folder)
+    return folder
+
+
+def _copied(saved: Path, folder: Path) -> Path:
+    shutil.copytree(saved, folder)
+    return folder
+
+
+def _index(folder: Path, **changes: object) -> None:
+    path = folder / "model_index.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda one: shutil.rmtree(one / "vae"), "has no vae/, which its model_index.json names"),
+        (lambda one: shutil.rmtree(one / "tokenizer"), "has no tokenizer/, which its"),
+        (lambda one: shutil.rmtree(one / "scheduler"), "has no scheduler/scheduler_config.json"),
+        (
+            lambda one: (one / "tokenizer" / "tokenizer.json").unlink(),
+            "holds no vocabulary (tokenizer.json, or vocab.json with",
+        ),
+        (lambda one: (one / "unet" / "config.json").unlink(), "unet has no config.json; fetch it whole"),
+        (lambda one: (one / "vae" / "diffusion_pytorch_model.safetensors").unlink(), "vae has no weights; fetch it"),
+        (
+            lambda one: (one / "text_encoder" / "model.safetensors").write_bytes(b"\0" * 99),
+            "text_encoder/model.safetensors",
+        ),
+        (lambda one: _index(one, unet=["diffusers", "UNet2DModel"]), "names diffusers's UNet2DModel for unet"),
+        (lambda one: _index(one, vae=["os", "system"]), "names os's system for vae, which is not loaded"),
+        (lambda one: _index(one, vae=["pipeline", "AutoencoderKL"]), "names pipeline's AutoencoderKL for vae"),
+        (lambda one: _index(one, text_encoder=[None, None]), "names no text_encoder; a StableDiffusionPipeline needs"),
+        (lambda one: _index(one, spy=["spy", "Spy"]), "names spy, which a StableDiffusionPipeline has not"),
+        (lambda one: _index(one, scheduler=["diffusers", "AutoencoderKL"]), "names AutoencoderKL for scheduler"),
+    ],
+)
+def test_a_folder_that_is_not_whole_is_one_line(saved: Path, tmp_path: Path, change: Any, said: str) -> None:
+    folder = _copied(saved, tmp_path / "broken")
+    change(folder)
+    with pytest.raises(DiffevalError) as caught:
+        load(folder)
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_code_beside_the_weights_is_never_run(saved: Path, tmp_path: Path) -> None:
+    folder = _copied(saved, tmp_path / "hostile")
+    spy = f"import pathlib; pathlib.Path({str(tmp_path / 'ran')!r}).touch()\n"
+    for name in ("pipeline.py", "unet/modeling.py", "text_encoder/modeling_clip.py", "tokenizer/tokenization.py"):
+        (folder / name).write_text(spy)
+    config = folder / "text_encoder" / "config.json"
+    held = json.loads(config.read_text())
+    config.write_text(json.dumps(held | {"auto_map": {"AutoModel": "modeling_clip.CLIPTextModel"}}))
+    load(folder)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_half_precision_variants_are_read_where_there_is_nothing_else(saved: Path, tmp_path: Path) -> None:
+    folder = _copied(saved, tmp_path / "half")
+    for path in [*folder.glob("*/*.safetensors")]:
+        state = {name: value.half() if value.is_floating_point() else value for name, value in load_file(path).items()}
+        path.unlink()
+        save_file(state, path.with_name(path.name.replace(".safetensors", ".fp16.safetensors")), {"format": "pt"})
+    checkpoint = load(folder)
+    assert next(checkpoint.network.parameters()).dtype == torch.float32
+    assert checkpoint.sha256 != load(saved).sha256
+    found, expected = (_ours(with_prompts(one, PROMPTS), None, 3) for one in (checkpoint, load(saved)))
+    assert 0 < np.abs(found - expected).max() < 0.05
+
+
+def test_guidance_distilled_networks_are_recognised(saved: Path, tmp_path: Path) -> None:
+    folder = _copied(saved, tmp_path / "distilled")
+    with torch.random.fork_rng():
+        unet(time_cond_proj_dim=32).save_pretrained(folder / "unet")
+    with pytest.raises(
+        DiffevalError, match=r"is guidance-distilled \(it takes w as an input, time_cond_proj_dim 32\)"
+    ):
+        load(folder)
+
+
+def test_a_safety_checker_that_is_left_out_is_said(saved: Path, tmp_path: Path) -> None:
+    folder = _copied(saved, tmp_path / "checked")
+    _index(folder, safety_checker=["stable_diffusion", "StableDiffusionSafetyChecker"])
+    assert "safety_checker of the pipeline is left out: no image is blanked" in load(folder).assumptions
+
+
+def test_prompts_are_encoded_once_and_kept_by_content(
+    saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DIFFEVAL_CACHE", str(tmp_path / "cache"))
+    asked: list[str] = []
+
+    def counted(checkpoint: Checkpoint) -> Checkpoint:
+        text = checkpoint.text
+        assert text is not None
+
+        def encode(texts: Any) -> Any:
+            asked.extend(texts)
+            return text.encode(texts)
+
+        return dataclasses.replace(checkpoint, text=dataclasses.replace(text, encode=encode))
+
+    many = tuple(Prompt(str(number), f"prompt {number % 40}") for number in range(90))
+    first = _ours(with_prompts(counted(load(saved)), many), None, 2)
+    again = _ours(with_prompts(counted(load(saved)), many), None, 2)
+    np.testing.assert_array_equal(first, again)
+    assert len(asked) == len(set(asked)) == 41  # forty texts and the empty one; of two blocks, each when it was needed
+
+
+def test_images_take_prompts_in_turn_and_a_seed_of_their_own(saved: Path) -> None:
+    prompts = (Prompt("a", "x", seed=5), Prompt("b", "y"), Prompt("c", "z"))
+    asked = with_prompts(load(saved), prompts).asked
+    assert asked is not None
+    assert asked.of(range(7)).tolist() == [0, 1, 2, 0, 1, 2, 0]
+    assert asked.of(range(4, 6)).tolist() == [1, 2]
+    assert asked.keys(9, range(6)) == [(5, 0), (9, 1), (9, 2), (5, 1), (9, 4), (9, 5)]
+    by_class = tuple(Prompt(f"{one}{two}", f"{one} {two}", concept=one) for two in "12" for one in "pq")
+    bound = with_prompts(load(saved), by_class)
+    assert bound.classes == ("p", "q")
+    assert bound.asked is not None
+    rows = bound.asked.of(range(8)).tolist()
+    assert [bound.prompts[row].concept for row in rows] == [bound.classes[one] for one in balanced_labels(0, 8, 2)]
+    assert sorted(rows) == [0, 0, 1, 1, 2, 2, 3, 3]
+    # A batch from the middle has the same prompts.
+    assert bound.asked.of(range(3, 8)).tolist() == rows[3:]
+
+
+def test_images_do_not_depend_on_the_batch(saved: Path) -> None:
+    checkpoint = with_prompts(load(saved), PROMPTS)
+    generator: Any = plan_images(checkpoint, Settings(n=6, steps=3, device="cpu")).generator
+    whole = generator.images(range(6)).astype(int)
+    parts = np.concatenate([generator.images(range(2)), generator.images(range(2, 6))]).astype(int)
+    assert (np.abs(whole - parts) > 1).mean() < 0.001
