@@ -87,6 +87,8 @@ def check_index(folder: Path, kind: Kind, index: Mapping[str, Any]) -> dict[str,
     found = {}
     for name, allowed in kind.parts.items():
         declared = index.get(name)
+        if name in kind.optional and declared in (None, [None, None]):
+            continue
         known = ", ".join(f"{library}'s {one}" for library, classes in allowed.items() for one in classes)
         if not isinstance(declared, list | tuple) or len(declared) != 2 or None in declared:
             raise DiffevalError(f"checkpoint: {folder / INDEX} names no {name}; a {kind.name} needs {known}")
@@ -175,7 +177,7 @@ def _text(
     if not kind.encoders:
         return None
     tokenizers = {name: read_tokenizer(folder / name, one) for name, one in classes.items() if "tokenizer" in name}
-    files = [file for name in (*kind.encoders, *tokenizers) for file in files_of(folder / name)]
+    files = [file for name in classes if name.startswith(("text", "token")) for file in files_of(folder / name)]
     beside = read_prompts(folder / PROMPTS) if (folder / PROMPTS).is_file() else ()
     return text_condition(kind, index, parts, tokenizers, sha256_of_files(folder, files), beside)
 

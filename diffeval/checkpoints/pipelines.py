@@ -10,6 +10,9 @@ _KL = {"diffusers": ("AutoencoderKL",)}
 _CLIP, _CLIP_TOKENS = {"transformers": ("CLIPTextModel",)}, {"transformers": ("CLIPTokenizer", "CLIPTokenizerFast")}
 
 
+_PROJECTED = {"transformers": ("CLIPTextModelWithProjection",)}
+
+
 @dataclass(frozen=True, slots=True)
 class Kind:
     """A pipeline that works on latents.
@@ -22,6 +25,7 @@ class Kind:
         guidance: the guidance scale of the pipeline's own call, where the user names none; 1 is none.
         steps: its sampling steps.
         left_out: components that are not read: they blank images, or take images for input.
+        optional: components that may be missing.
     """
 
     name: str
@@ -31,6 +35,7 @@ class Kind:
     guidance: float = 1.0
     steps: int = 50
     left_out: tuple[str, ...] = ()
+    optional: tuple[str, ...] = ()
 
     @property
     def encoders(self) -> tuple[str, ...]:
@@ -55,10 +60,23 @@ KINDS: dict[str, Kind] = {
             "unet",
             "vae",
             {"unet": {"diffusers": ("UNet2DConditionModel",)}, "vae": _KL, "text_encoder": _CLIP,
-             "text_encoder_2": {"transformers": ("CLIPTextModelWithProjection",)},
+             "text_encoder_2": _PROJECTED,
              "tokenizer": _CLIP_TOKENS, "tokenizer_2": _CLIP_TOKENS},
             guidance=5.0,
             left_out=("feature_extractor", "image_encoder"),
+        ),
+        Kind(
+            "StableDiffusion3Pipeline",
+            "transformer",
+            "vae",
+            {"transformer": {"diffusers": ("SD3Transformer2DModel",)}, "vae": _KL,
+             "text_encoder": _PROJECTED, "text_encoder_2": _PROJECTED, "tokenizer": _CLIP_TOKENS,
+             "tokenizer_2": _CLIP_TOKENS, "text_encoder_3": {"transformers": ("T5EncoderModel",)},
+             "tokenizer_3": {"transformers": ("T5Tokenizer", "T5TokenizerFast")}},
+            guidance=7.0,
+            steps=28,
+            left_out=("feature_extractor", "image_encoder"),
+            optional=("text_encoder_3", "tokenizer_3"),
         ),
         Kind(
             "DiTPipeline",

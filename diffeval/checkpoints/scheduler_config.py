@@ -10,6 +10,8 @@ from typing import Any
 
 import diffusers
 
+from diffeval.diffusion.flow import SCHEDULER as FLOW
+from diffeval.diffusion.flow import flow_schedule
 from diffeval.diffusion.prediction import PREDICTION_TYPES, PredictionType
 from diffeval.diffusion.samplers import Sampler
 from diffeval.diffusion.schedule import NoiseSchedule, from_betas
@@ -116,6 +118,8 @@ def read_scheduler(path: Path, sampled_by: str | None = None) -> DeclaredSchedul
         raise DiffevalError(f"checkpoint: {path} holds no {FILE}")
     config = read_json(file)
     name = str(config.get("_class_name", ""))
+    if (sampled_by or name) == FLOW:
+        return _flow(config, file)
     kind = getattr(diffusers, name, None)
     parameters = inspect.signature(kind).parameters if isinstance(kind, type) else {}
     if "beta_schedule" not in parameters:
@@ -138,6 +142,14 @@ def read_scheduler(path: Path, sampled_by: str | None = None) -> DeclaredSchedul
     used = sampled_by or name
     sampler = Sampler("declared", used, shown, default_steps=1000 if used == "DDPMScheduler" else 50)
     return DeclaredScheduler(schedule, prediction, sampler, SamplingScheduler(used, config, file))
+
+
+def _flow(config: Mapping[str, Any], file: Path) -> DeclaredScheduler:
+    """Of a flow, whose curve is always the same; the shift is the sampler's."""
+    shown = {key: value for key, value in config.items() if not key.startswith("_")}
+    sampler = Sampler("declared", FLOW, shown, default_steps=28)
+    schedule = flow_schedule(int(config.get("num_train_timesteps", 1000)))
+    return DeclaredScheduler(schedule, "sample", sampler, SamplingScheduler(FLOW, config, file))
 
 
 def _schedule(config: dict[str, Any], path: Path) -> NoiseSchedule:

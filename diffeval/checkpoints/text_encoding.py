@@ -11,8 +11,13 @@ from diffeval.checkpoints.pipelines import Kind
 from diffeval.checkpoints.text import TextCondition
 from diffeval.checkpoints.text_table import Encoded
 from diffeval.data.prompts import Prompt
+from diffeval.diffusion.flow import clean
 from diffeval.diffusion.sampling import full_precision
 from diffeval.errors import DiffevalError
+
+SD3 = "StableDiffusion3Pipeline"
+# Of every flow in diffusers.
+TIMESTEPS = 1000
 
 
 def text_condition(
@@ -40,7 +45,7 @@ def text_condition(
     return TextCondition(
         encode=lambda texts: _encode(kind, pipeline, texts),
         encoder=encoder,
-        call=_caller(sizes),
+        call=_call_flow if kind.name == SD3 else _caller(sizes),
         longest=int(tokenizer.model_max_length),
         count=lambda text: len(tokenizer(text).input_ids),
         prompts=prompts,
@@ -53,7 +58,11 @@ def _pipeline(kind: Kind, index: Mapping[str, Any], parts: Mapping[str, Any]) ->
     import diffusers
 
     more: dict[str, Any] = {"scheduler": diffusers.DDIMScheduler(steps_offset=1, clip_sample=False)}
-    if kind.name == "StableDiffusionPipeline":
+    if kind.name == SD3:
+        more |= {"scheduler": diffusers.FlowMatchEulerDiscreteScheduler()} | dict.fromkeys(
+            name for name in kind.optional if name not in parts
+        )
+    elif kind.name == "StableDiffusionPipeline":
         more |= {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
     else:
         more |= {"force_zeros_for_empty_prompt": bool(index.get("force_zeros_for_empty_prompt", True))}
@@ -70,8 +79,11 @@ def _encode(kind: Kind, pipeline: Any, texts: Sequence[str]) -> Encoded:
     with full_precision(), quiet_diffusers():
         if kind.name == "StableDiffusionPipeline":
             return {"encoder_hidden_states": _array(pipeline.encode_prompt(list(texts), **options)[0])}
-        states, _, pooled, _ = pipeline.encode_prompt(list(texts), **options)
+        others = {"prompt_2": None, "prompt_3": None} if kind.name == SD3 else {}
+        states, _, pooled, _ = pipeline.encode_prompt(list(texts), **others, **options)
     found = {"encoder_hidden_states": _array(states), "text_embeds": _array(pooled)}
+    if kind.name == SD3:
+        return found
     if pipeline.config.force_zeros_for_empty_prompt:
         for row, text in enumerate(texts):
             if not text:
@@ -86,12 +98,29 @@ def _array(tensor: torch.Tensor) -> np.ndarray:
 
 def _sizes(kind: Kind, network: Any, vae: Any) -> tuple[int, ...] | None:
     """SDXL's conditioning on sizes: the original's, where the crop begins, the target's; as the pipeline sets them."""
-    if network.config.addition_embed_type != "text_time":
+    if getattr(network.config, "addition_embed_type", None) != "text_time":
         return None
     factor = 2 ** (len(vae.config.block_out_channels) - 1)
     size = network.config.sample_size
     height, width = (size, size) if isinstance(size, int) else size
     return (height * factor, width * factor, 0, 0, height * factor, width * factor)
+
+
+def _call_flow(
+    network: torch.nn.Module, x: torch.Tensor, t: torch.Tensor, encoded: Mapping[str, torch.Tensor]
+) -> torch.Tensor:
+    """A transformer that gives a velocity, asked for x_0."""
+
+    def velocity(mixed: torch.Tensor, time: torch.Tensor) -> torch.Tensor:
+        found: torch.Tensor = network(
+            hidden_states=mixed,
+            timestep=time,
+            encoder_hidden_states=encoded["encoder_hidden_states"],
+            pooled_projections=encoded["text_embeds"],
+        ).sample
+        return found
+
+    return clean(velocity, x, t, TIMESTEPS)
 
 
 def _caller(sizes: tuple[int, ...] | None) -> Any:

@@ -14,6 +14,9 @@ from typing import Any
 import diffusers
 import numpy as np
 
+from diffeval.diffusion.flow import NAME as FLOW_SCHEDULE
+from diffeval.diffusion.flow import SCHEDULER as FLOW
+from diffeval.diffusion.flow import FlowScheduler
 from diffeval.diffusion.prediction import PredictionType
 from diffeval.diffusion.schedule import NoiseSchedule
 from diffeval.errors import DiffevalError
@@ -141,6 +144,10 @@ def build_scheduler(sampler: Sampler, schedule: NoiseSchedule, prediction: Predi
         DiffevalError: if it cannot, or if the number of steps is impossible for it.
     """
     check_steps(sampler, schedule, steps)
+    if sampler.scheduler == FLOW:
+        if prediction != "sample" or schedule.name != FLOW_SCHEDULE:
+            raise DiffevalError(f"sampler: {sampler.scheduler} samples flows, and this is a {schedule.name} schedule")
+        return FlowScheduler(sampler.config, steps)
     kind = getattr(diffusers, sampler.scheduler, None)
     if kind is None:
         raise DiffevalError(f"sampler: diffusers {diffusers.__version__} has no {sampler.scheduler}; update diffusers")
@@ -229,6 +236,7 @@ def _check_prediction(sampler: Sampler, prediction: PredictionType) -> None:
 
 # Schedulers whose ``step`` draws no noise as they are called here; every other one is given a generator per image.
 _DETERMINISTIC = {
+    FLOW,
     "DPMSolverMultistepScheduler",
     "DPMSolverSinglestepScheduler",
     "DEISMultistepScheduler",

@@ -23,9 +23,11 @@ from diffeval.plan import Settings, plan_images
 
 PROMPTS = (Prompt("0", "a red cat", negative="blurry"), Prompt("1", "two dogs under a tree, and so on and on and on"))
 SHAPE = (4, 8, 8)
+# Of each pipeline's own call.
+GUIDANCE = {"sd": 7.5, "sd-v": 7.5, "sdxl": 5.0, "sd3": 7.0, "dit": 4.0, "ldm": None}
 
 
-@pytest.fixture(scope="module", params=["sd", "sd-v", "sdxl", "dit", "ldm"])
+@pytest.fixture(scope="module", params=["sd", "sd-v", "sdxl", "sd3", "dit", "ldm"])
 def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Any, Checkpoint]:
     folder = tmp_path_factory.mktemp(request.param) / "pipeline"
     pipeline = make(request.param, folder)
@@ -76,7 +78,7 @@ def test_images_are_those_of_the_pipelines_own_call(
 def test_the_guidance_scale_is_the_pipelines_own_where_none_is_given(pair: tuple[str, Any, Checkpoint]) -> None:
     kind, _, checkpoint = pair
     generator: Any = plan_images(checkpoint, Settings(n=2, steps=4, device="cpu")).generator
-    assert generator.w == {"sd": 7.5, "sd-v": 7.5, "sdxl": 5.0, "dit": 4.0, "ldm": None}[kind]
+    assert generator.w == GUIDANCE[kind]
     assert generator.image_shape == (3, 16, 16)
 
 
@@ -88,8 +90,9 @@ def test_latents_and_back_are_the_autoencoders(pair: tuple[str, Any, Checkpoint]
     assert latents is not None
     encoded = vae.encode(pixels)
     z = encoded.latents if kind == "ldm" else encoded.latent_dist.mode()
-    torch.testing.assert_close(latents.encode(pixels), z * vae.config.scaling_factor)
-    torch.testing.assert_close(latents.decode(z * vae.config.scaling_factor), vae.decode(z).sample, atol=1e-5, rtol=0)
+    x0 = (z - (getattr(vae.config, "shift_factor", None) or 0.0)) * vae.config.scaling_factor
+    torch.testing.assert_close(latents.encode(pixels), x0)
+    torch.testing.assert_close(latents.decode(x0), vae.decode(z).sample, atol=1e-5, rtol=0)
 
 
 def test_settings_that_stable_diffusion_overrides_are_overridden_and_said(tmp_path: Path) -> None:

@@ -11,8 +11,11 @@ from diffusers import (
     DiTPipeline,
     DiTTransformer2DModel,
     EulerDiscreteScheduler,
+    FlowMatchEulerDiscreteScheduler,
     LDMPipeline,
     PNDMScheduler,
+    SD3Transformer2DModel,
+    StableDiffusion3Pipeline,
     StableDiffusionPipeline,
     StableDiffusionXLPipeline,
     UNet2DConditionModel,
@@ -106,6 +109,25 @@ def _dit(folder: Path) -> DiTPipeline:
     return DiTPipeline(network, autoencoder(scaling_factor=0.18215), scheduler, id2label=names)
 
 
+def _stable_diffusion_3(folder: Path) -> StableDiffusion3Pipeline:
+    """Without T5, as it is often run."""
+    tokens = tokenizer(folder.parent / "tokens", 77)
+    network = SD3Transformer2DModel(
+        sample_size=8, patch_size=2, in_channels=4, out_channels=4, num_layers=1, attention_head_dim=8,
+        num_attention_heads=4, joint_attention_dim=64, caption_projection_dim=32, pooled_projection_dim=64,
+        pos_embed_max_size=8,
+    ).eval()  # fmt: skip
+    with torch.no_grad():  # it begins as a network that gives 0
+        for parameter in network.parameters():
+            parameter.normal_(std=0.08)
+    return StableDiffusion3Pipeline(
+        transformer=network, scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0),
+        vae=autoencoder(scaling_factor=1.5, shift_factor=0.06), text_encoder=text_encoder(tokens, projected=True),
+        tokenizer=tokens, text_encoder_2=text_encoder(tokens, projected=True), tokenizer_2=tokens, text_encoder_3=None,
+        tokenizer_3=None,
+    )  # fmt: skip
+
+
 def _ldm(folder: Path) -> LDMPipeline:
     network = UNet2DModel(
         sample_size=8, in_channels=3, out_channels=3, block_out_channels=(16, 32), layers_per_block=1,
@@ -123,6 +145,7 @@ MAKERS = {
     "sd": _stable_diffusion,
     "sd-v": lambda folder: _stable_diffusion(folder, v=True),
     "sdxl": _stable_diffusion_xl,
+    "sd3": _stable_diffusion_3,
     "dit": _dit,
     "ldm": _ldm,
 }
