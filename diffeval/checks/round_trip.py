@@ -1,6 +1,6 @@
 """What an autoencoder makes of real images on the way there and back: numbers, without a verdict."""
 
-from collections.abc import Callable
+import copy
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,6 +8,7 @@ import numpy.typing as npt
 import torch
 from scipy.ndimage import gaussian_filter
 
+from diffeval.checkpoints.diffusers_network import quiet_diffusers
 from diffeval.checkpoints.latents import Latents
 from diffeval.metrics.metric import Array
 
@@ -97,9 +98,8 @@ def gamma(real: Pixels, back: Pixels) -> float:
 
 def non_finite(latents: Latents, pixels: torch.Tensor, cast: torch.dtype) -> float | None:
     """Share of images whose trip in another precision ends in NaN or infinity; None where it cannot be made."""
-    import copy
-
-    vae = copy.deepcopy(latents.vae).to(cast)
+    with quiet_diffusers():
+        vae = copy.deepcopy(latents.vae).to(cast)
     try:
         with torch.inference_mode():
             found = vae.encode(pixels.to(cast))  # type: ignore[operator]
@@ -108,6 +108,3 @@ def non_finite(latents: Latents, pixels: torch.Tensor, cast: torch.dtype) -> flo
     except (RuntimeError, NotImplementedError, TypeError):
         return None
     return float((~torch.isfinite(back).flatten(1).all(dim=1)).float().mean())
-
-
-Trip = Callable[[torch.Tensor], tuple[Pixels, Array]]

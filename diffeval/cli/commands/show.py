@@ -65,6 +65,9 @@ def _understood(loaded: "Checkpoint") -> dict[str, Any]:
         "weights": loaded.weights,
         "raw_weights": loaded.raw is not None,
         "shape": list(loaded.shape),
+        "images": list(loaded.image_shape),
+        "autoencoder": _autoencoder(loaded),
+        "text": _text_condition(loaded),
         "value_range": list(loaded.value_range),
         "schedule": schedule.name,
         "timesteps": schedule.timesteps,
@@ -80,10 +83,26 @@ def _understood(loaded: "Checkpoint") -> dict[str, Any]:
         "null_class": adapter.conditions[-1] if loaded.null_class is not None else None,
         "sampler": None if sampler is None else {"name": sampler.name, **sampler.recorded()},
         "steps": loaded.steps,
+        "guidance": loaded.guidance if loaded.classes or loaded.text else None,
         "reference": loaded.reference,
         "assumed": list(loaded.assumptions),
         "overridden": list(loaded.overrides),
     }
+
+
+def _autoencoder(loaded: "Checkpoint") -> dict[str, Any] | None:
+    """Of a latent model: its class, and how its latents are scaled."""
+    if loaded.latents is None:
+        return None
+    return {"class": type(loaded.latents.vae).__name__, "scale": loaded.latents.scale, "shift": loaded.latents.shift}
+
+
+def _text_condition(loaded: "Checkpoint") -> dict[str, Any] | None:
+    """Of a text-to-image model: how much it reads, and what lies beside it."""
+    if loaded.text is None:
+        return None
+    sizes = {name: list(value) for name, value in loaded.text.recorded.items()}
+    return {"tokens": loaded.text.longest, "prompts_beside_it": len(loaded.text.prompts), **sizes}
 
 
 def _title(name: str) -> str:
