@@ -122,7 +122,7 @@ def _refuse_idle(measured: Measured, suite: Suite | None, prompting: Prompting |
     if prompting is None or suite is None or suite.prompted:
         return
     makes = isinstance(measured, Checkpoint) and measured.text is not None
-    idle = replace(prompting, prompts=None, held_out=None) if makes else prompting
+    idle = replace(prompting, prompts=None, held_out=None, negative=None) if makes else prompting
     given = [f"--{field.name.replace('_', '-')}" for field in fields(idle) if getattr(idle, field.name) is not None]
     if given:
         raise DiffevalError(

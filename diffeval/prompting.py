@@ -59,6 +59,7 @@ class Prompting:
         template: that prompts are put in, with ``{}`` in their place; None for the usual one.
         judge: an extractor that reads texts, too; None for the run's own extractor, or what the images call for.
         weights: of the judge.
+        negative: prompt of what images are not to show, for prompts that have none of their own.
     """
 
     prompts: Path | None = None
@@ -66,6 +67,7 @@ class Prompting:
     template: str | None = None
     judge: str | None = None
     weights: Path | None = None
+    negative: str | None = None
 
 
 def given_prompts(measured: Measured, prompting: Prompting | None) -> Measured:
@@ -79,7 +81,10 @@ def given_prompts(measured: Measured, prompting: Prompting | None) -> Measured:
     given = _given(prompting or Prompting())
     if given is None and not measured.text.prompts:
         raise DiffevalError(f"prompts: {measured.name} makes images of text; give --prompts FILE")
-    return with_prompts(measured, given or measured.text.prompts)
+    found, negative = given or measured.text.prompts, prompting.negative if prompting else None
+    if negative is not None:
+        found = tuple(one if one.negative else replace(one, negative=negative) for one in found)
+    return with_prompts(measured, found)
 
 
 def default_judge(shape: Shape) -> str:

@@ -7,6 +7,7 @@ from diffeval.errors import DiffevalError
 from diffeval.measured import Extracting
 from diffeval.plan import Settings
 from diffeval.progress import Reporter
+from diffeval.prompting import Prompting
 from diffeval.registry import did_you_mean
 
 
@@ -23,6 +24,10 @@ class Published:
         seeds: that the published number was taken over.
         said: what a reader must know of the number beside which ours stands.
         of_sampling: whether that is about how images are sampled, and says nothing of ready-made ones.
+        steps: sampling steps; None for the checkpoint's own.
+        w: guidance scale; None for the user's.
+        negative: negative prompt of every prompt; empty without.
+        judge: of prompts; None for the usual one.
     """
 
     n: int
@@ -33,6 +38,10 @@ class Published:
     seeds: tuple[int, ...]
     said: str
     of_sampling: bool = False
+    steps: int | None = None
+    w: float | None = None
+    negative: str = ""
+    judge: str | None = None
 
 
 PUBLISHED = {
@@ -50,6 +59,14 @@ PUBLISHED = {
     "clean-fid": Published(
         50000, "inception:2048", "clean", "nearest", 3, tuple(range(10)),
         "published values are means of ten runs",
+    ),
+    # MLPerf Inference v5.0, text_to_image, closed division.
+    "mlperf-sdxl": Published(
+        5000, "inception:2048", "legacy_pytorch", "nearest", 3, (0,),
+        "the closed division takes FID from 23.01085758 to 23.95007626 and CLIP score from 31.68631873 to "
+        "31.81331801, either end counts; its 5000 prompts share one latent, here each image has its own", True,
+        steps=20, w=8.0, negative="normal quality, low quality, worst quality, low res, blurry, nsfw, nude",
+        judge="clip:ViT-B-32-quickgelu",
     ),
 }  # fmt: skip
 
@@ -79,6 +96,9 @@ def combined(
     ):
         if given not in (None, wanted):
             raise DiffevalError(f"protocol: {name} takes {flag} {wanted}, got {given}; leave one of the two out")
+    for flag, asked, fixed in (("--steps", settings.steps, protocol.steps), ("--w", settings.w, protocol.w)):
+        if fixed is not None and asked not in (None, fixed):
+            raise DiffevalError(f"protocol: {name} takes {flag} {fixed:g}, got {asked:g}; leave one of the two out")
     if extracting.fast:
         raise DiffevalError(f"protocol: {name} is in full precision; leave --fast out")
     n = settings.n or min(protocol.n, protocol.n if available is None else available)
@@ -88,4 +108,24 @@ def combined(
     if sampled or not protocol.of_sampling:
         reporter.warn(f"protocol {name}: {protocol.said}")
     settings = dataclasses.replace(settings, n=n, rounding=protocol.rounding if sampled else settings.rounding)
+    if sampled:
+        settings = dataclasses.replace(settings, steps=protocol.steps or settings.steps, w=protocol.w or settings.w)
     return settings, dataclasses.replace(extracting, name=protocol.extractor, resize=protocol.resize)
+
+
+def prompted(name: str, prompting: Prompting | None) -> Prompting | None:
+    """The user's prompts with the negative prompt and the judge of a protocol.
+
+    Raises:
+        DiffevalError: for a setting that contradicts the protocol.
+    """
+    protocol = PUBLISHED[name]
+    if not protocol.negative:
+        return prompting
+    given = prompting or Prompting()
+    for flag, asked, fixed in (
+        ("--negative", given.negative, protocol.negative), ("--judge", given.judge, protocol.judge),
+    ):  # fmt: skip
+        if asked not in (None, fixed):
+            raise DiffevalError(f"protocol: {name} takes {flag} {fixed!r}, got {asked!r}; leave one of the two out")
+    return dataclasses.replace(given, negative=protocol.negative)

@@ -1,5 +1,7 @@
 """Published protocols."""
 
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -8,7 +10,8 @@ from diffeval.errors import DiffevalError
 from diffeval.measured import Extracting
 from diffeval.plan import Settings
 from diffeval.progress import SilentReporter
-from diffeval.published import PUBLISHED, combined
+from diffeval.prompting import Prompting
+from diffeval.published import PUBLISHED, combined, prompted
 
 
 def test_roundings_are_those_of_the_sampling_scripts() -> None:
@@ -51,3 +54,21 @@ def test_what_contradicts_a_protocol_is_refused() -> None:
             combined("clean-fid", Settings(n=0), extracting, SilentReporter())
     with pytest.raises(DiffevalError, match="did you mean 'edm2'"):
         combined("edm", Settings(n=0), Extracting(), SilentReporter())
+
+
+def test_mlperfs_protocol_sets_steps_scale_and_negative_prompt_and_refuses_others() -> None:
+    settings, _ = combined("mlperf-sdxl", Settings(n=0), Extracting(), SilentReporter())
+    assert (settings.n, settings.steps, settings.w) == (5000, 20, 8.0)
+    asked = prompted("mlperf-sdxl", Prompting(Path("captions.tsv")))
+    assert asked is not None
+    assert asked.prompts == Path("captions.tsv")
+    assert asked.negative == "normal quality, low quality, worst quality, low res, blurry, nsfw, nude"
+    for wrong in (Settings(n=0, steps=50), Settings(n=0, w=5.0)):
+        with pytest.raises(DiffevalError, match=r"protocol: mlperf-sdxl takes --(steps 20|w 8), got"):
+            combined("mlperf-sdxl", wrong, Extracting(), SilentReporter())
+    with pytest.raises(DiffevalError, match="takes --negative 'normal quality"):
+        prompted("mlperf-sdxl", Prompting(negative="ugly"))
+    # Ready-made images have been sampled already.
+    kept, _ = combined("mlperf-sdxl", Settings(n=0), Extracting(), SilentReporter(), available=5000)
+    assert (kept.steps, kept.w) == (None, None)
+    assert prompted("adm", None) is None

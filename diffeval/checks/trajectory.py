@@ -98,7 +98,8 @@ def trajectory(
     Values: ``moment_ratio``, the mean of x_t^2 over what the forward process has there, at the step where it is
     furthest from 1, or at the first if it is off there already (without real images it is left out);
     ``start_spread``, the variance of the predicted clean images of one class over seeds, as a share of real images',
-    at the first step with a signal power of 0.01 or more; ``detail_growth``, Spearman's correlation of their
+    at the first step with a signal power of 0.01 or more; ``moment_ratio_plain``, without guidance, where that is what
+    a failure comes from; ``detail_growth``, Spearman's correlation of their
     high-frequency energy with the step from there on; ``last_jump``, how far the last step moves x, over the largest
     step before; ``residual``, how far the image ends from the last prediction, in units of x.
 
@@ -124,6 +125,8 @@ def trajectory(
     limits = Limits((moment_warn, moment_fail), (residual_warn, residual_fail), jump_fail, detail_warn)
     values = _values(followed, moment_warn, guided=generator.w not in (None, 0.0, 1.0))
     found = _judge(values, float(followed.rows[0]["t"] or 0), limits)
+    if found.status == "fail" and generator.w not in (None, 0.0, 1.0):
+        found, values = _without_guidance(subject, seeds, found, values, limits)
     if real is None and found.status == "pass":
         found = dataclasses.replace(
             found, status="inconclusive", summary=f"{found.summary}; nothing to hold the moments against: give --ref"
@@ -131,9 +134,26 @@ def trajectory(
     return dataclasses.replace(found, values=values, rows=followed.rows, pictures=pictures)
 
 
-def _follow(subject: Subject, seeds: int, real: RealMoments | None) -> Followed:
+def _without_guidance(
+    subject: Subject, seeds: int, found: Finding, values: dict[str, float], limits: Limits
+) -> tuple[Finding, dict[str, float]]:
+    """A failure that is gone at w = 1 is the guidance scale's doing: a warning, since many models are used so."""
+    generator = dataclasses.replace(subject.generator, w=1.0)
+    followed = _follow(subject, seeds, real_moments(subject.images), generator)
+    if followed.broken is not None:
+        return found, values
+    plain = _values(followed, limits.moment[0], guided=False)
+    if _judge(plain, float(followed.rows[0]["t"] or 0), limits).status == "fail":
+        return found, values
+    values = {**values, "moment_ratio_plain": plain["moment_ratio"]} if "moment_ratio" in plain else values
+    told = f"{found.summary}; without guidance it does not: it is the doing of w={subject.generator.w:g}"
+    fix = "look at sweep-cfg for a lower w; --interval or --rescale keep a high one from exaggerating"
+    return dataclasses.replace(found, status="warn", summary=told, fix=fix), values
+
+
+def _follow(subject: Subject, seeds: int, real: RealMoments | None, generator: Generator | None = None) -> Followed:
     """Walks with the sampler; what is large is let go at once."""
-    generator = subject.generator
+    generator = generator or subject.generator
     scheduler = build_scheduler(generator.sampler, generator.schedule, generator.prediction, generator.steps)
     times = [float(t) for t in scheduler.timesteps]
     last = generator.schedule.timesteps - 1

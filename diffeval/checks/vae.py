@@ -71,7 +71,7 @@ def vae(
         most_offset: mean of latents that warns above, in either direction.
         most_tone: distance of gamma from 1 that fails, where it explains a tenth of the error or more.
         most_shift: of a channel's mean, that warns.
-        most_drift: dB that four more trips may lose.
+        most_drift: dB that four more trips may lose before ``least_psnr`` holds of what is left, too.
 
     Source: the limits of the latents' spread lie between what sound pairs have and what the usual wrong factor does
     (1.4); Rombach et al. 2022 scale to 1. SSIM is Wang et al.'s of 2004, colours CIE 1976.
@@ -217,9 +217,10 @@ def _lost(values: dict[str, float], limits: Limits) -> list[Said]:
         found.append(
             ("warn", f"colours move: {named} of 1, limit {limits.shift:g}", "look at the decoder's output range")
         )
-    if values["psnr_loss_5"] > limits.drift:
+    left = values["psnr"] - values["psnr_loss_5"]
+    if values["psnr"] >= limits.psnr > left and values["psnr_loss_5"] > limits.drift:
         found.append((
-            "warn", f"four more trips lose {values['psnr_loss_5']:.1f} dB more, limit {limits.drift:g}",
+            "warn", f"four more trips leave {left:.1f} of {values['psnr']:.1f} dB, limit {limits.psnr:g}",
             "edit images in latents, not by repeated round trips",
         ))  # fmt: skip
     return found

@@ -207,7 +207,8 @@ class Measuring:
     protocol: Annotated[
         str | None,
         typer.Option(
-            help="A published protocol: adm, edm2 or clean-fid; sets n, resize and rounding.", rich_help_panel=SCORING
+            help="A published protocol: adm, edm2, clean-fid or mlperf-sdxl; sets n, resize and rounding.",
+            rich_help_panel=SCORING,
         ),
     ] = None
     keep: Annotated[
@@ -246,6 +247,12 @@ class Wording:
     template: Annotated[
         str | None,
         typer.Option(help="What prompts are put in, e.g. 'A photo depicts {}'.", rich_help_panel=PROMPTS),
+    ] = None
+    negative: Annotated[
+        str | None,
+        typer.Option(
+            help="Negative prompt of a text-to-image model, where the file has none.", rich_help_panel=PROMPTS
+        ),
     ] = None
 
 

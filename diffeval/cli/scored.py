@@ -59,7 +59,7 @@ def run_and_show(
     from diffeval.evaluate import evaluate
     from diffeval.measured import Extracting, has_reference, open_measured
     from diffeval.prepared import usual_n
-    from diffeval.published import combined
+    from diffeval.published import combined, prompted
     from diffeval.ready import ReadyImages
 
     opening = OpenOptions(reading.download, reading.on_bad, loading.offline, reporter)  # type: ignore[arg-type]
@@ -71,10 +71,12 @@ def run_and_show(
         metrics = (*(metrics or ()), *beside)
     if n is not None and n < 1:
         raise DiffevalError(f"--n is {n}, needs at least 1")
-    settings = settings_of(sampling, n or 0)
+    settings, prompting = settings_of(sampling, n or 0), prompting_of(wording, judging)
     if measuring.protocol is not None:
         available = len(measured.source) if isinstance(measured, ReadyImages) else None
         settings, extracting = combined(measuring.protocol, settings, extracting, reporter, available=available)
+        if available is None:
+            prompting = prompted(measuring.protocol, prompting)
     if not settings.n:
         settings = dataclasses.replace(settings, n=usual_n(measured))
     asked: dict[str, Any] = {
@@ -88,7 +90,7 @@ def run_and_show(
         "ref": measuring.ref,
         "extracting": extracting,
         "opening": opening,
-        "prompting": prompting_of(wording, judging),
+        "prompting": prompting,
         "out": output.out,
     }
     if once and at is None:
@@ -116,7 +118,9 @@ def prompting_of(wording: Wording | None, judging: Judging | None = None) -> "Pr
     from diffeval.prompting import Prompting
 
     wording, judging = wording or Wording(), judging or Judging()
-    found = Prompting(wording.prompts, wording.held_out, wording.template, judging.judge, judging.judge_weights)
+    found = Prompting(
+        wording.prompts, wording.held_out, wording.template, judging.judge, judging.judge_weights, wording.negative
+    )
     return None if found == Prompting() else found
 
 

@@ -118,7 +118,9 @@ def against_text(results: Results, identifier: str) -> Figure | None:
     texts = [f"{setting}={_text(point)}" for point in at]
     traces = [
         {
-            "type": "scatter", "mode": "lines+markers+text", "text": texts, "textposition": "top center",
+            "type": "scatter", "mode": "lines+markers+text", "text": texts,
+            # In turn on either side: where the score has reached its end, points stand one over the other.
+            "textposition": ["middle right" if place % 2 else "middle left" for place in range(len(at))],
             "x": [held["clip_score", point]["value"] for point in at],
             "y": [held[name, point]["value"] for point in at],
             "error_y": _bars(_errors(results, setting), name, [{setting: point} for point in at], setting),

@@ -20,6 +20,7 @@ from diffeval.diffusion.conditions import balanced_labels
 from diffeval.diffusion.noise import initial_noise
 from diffeval.errors import DiffevalError
 from diffeval.plan import Settings, plan_images
+from diffeval.prompting import Prompting, given_prompts
 
 PROMPTS = (Prompt("0", "a red cat", negative="blurry"), Prompt("1", "two dogs under a tree, and so on and on and on"))
 SHAPE = (4, 8, 8)
@@ -249,3 +250,21 @@ def test_images_do_not_depend_on_the_batch(saved: Path) -> None:
     whole = generator.images(range(6)).astype(int)
     parts = np.concatenate([generator.images(range(2)), generator.images(range(2, 6))]).astype(int)
     assert (np.abs(whole - parts) > 1).mean() < 0.001
+
+
+def test_a_negative_prompt_for_all_changes_images_that_are_guided_away_from_it(saved: Path, tmp_path: Path) -> None:
+    file = tmp_path / "prompts.csv"
+    file.write_text("id,prompt,negative_prompt\na,a cat,\nb,a dog,grey\n")
+    plain, negative = (
+        given_prompts(load(saved), Prompting(file, negative=text)) for text in (None, "blurry, low quality")
+    )
+    assert isinstance(plain, Checkpoint)
+    assert isinstance(negative, Checkpoint)
+    assert [one.negative for one in negative.prompts] == ["blurry, low quality", "grey"]
+    one, other = _ours(plain, 5.0, 3), _ours(negative, 5.0, 3)
+    assert np.abs(one[0] - other[0]).max() > 1e-3
+    # What has its own keeps it, and without guidance there is nothing to be guided away from.
+    np.testing.assert_allclose(one[1], other[1], atol=1e-5)
+    np.testing.assert_allclose(_ours(plain, 1.0, 3), _ours(negative, 1.0, 3), atol=1e-5)
+    with pytest.raises(DiffevalError, match="makes images of text; give --prompts FILE"):
+        given_prompts(load(saved), None)

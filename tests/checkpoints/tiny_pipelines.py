@@ -55,9 +55,9 @@ def autoencoder(channels: int = 3, **more: Any) -> AutoencoderKL:
 
 def unet(width: int = 32, **more: Any) -> UNet2DConditionModel:
     return UNet2DConditionModel(
-        sample_size=8, in_channels=4, out_channels=4, block_out_channels=(16, 32), layers_per_block=1,
-        norm_num_groups=8, down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"), cross_attention_dim=width,
-        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"), attention_head_dim=4, **more,
+        in_channels=4, out_channels=4, block_out_channels=(16, 32), layers_per_block=1, norm_num_groups=8,
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"), cross_attention_dim=width,
+        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"), attention_head_dim=4, **({"sample_size": 8} | more),
     ).eval()  # fmt: skip
 
 
@@ -71,7 +71,7 @@ def make(kind: str, folder: Path) -> Any:
     return pipeline
 
 
-def _stable_diffusion(folder: Path, *, v: bool = False) -> StableDiffusionPipeline:
+def _stable_diffusion(folder: Path, *, v: bool = False, side: int = 8, channels: int = 3) -> StableDiffusionPipeline:
     tokens = tokenizer(folder.parent / "tokens")
     scheduler = (
         EulerDiscreteScheduler(**SD_SCHEDULE, prediction_type="v_prediction")
@@ -79,7 +79,8 @@ def _stable_diffusion(folder: Path, *, v: bool = False) -> StableDiffusionPipeli
         else PNDMScheduler(**SD_SCHEDULE, skip_prk_steps=True, steps_offset=1, set_alpha_to_one=False)
     )
     return StableDiffusionPipeline(
-        vae=autoencoder(scaling_factor=0.18215), text_encoder=text_encoder(tokens), tokenizer=tokens, unet=unet(),
+        vae=autoencoder(channels, scaling_factor=0.18215), text_encoder=text_encoder(tokens), tokenizer=tokens,
+        unet=unet(sample_size=side),
         scheduler=scheduler, safety_checker=None, feature_extractor=None, requires_safety_checker=False,
     )  # fmt: skip
 
@@ -144,6 +145,8 @@ def _ldm(folder: Path) -> LDMPipeline:
 MAKERS = {
     "sd": _stable_diffusion,
     "sd-v": lambda folder: _stable_diffusion(folder, v=True),
+    # Grey 8 x 8 images, so that what is built in knows them.
+    "sd-grey": lambda folder: _stable_diffusion(folder, side=4, channels=1),
     "sdxl": _stable_diffusion_xl,
     "sd3": _stable_diffusion_3,
     "dit": _dit,

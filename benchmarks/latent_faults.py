@@ -1,0 +1,143 @@
+"""Faults planted in a text-to-image latent model, and which check names each.
+
+    python benchmarks/make_latent.py MODEL && python benchmarks/latent_faults.py MODEL
+
+The folder of `make_latent.py` as it is, and with one thing wrong at a time, each looked at by every check as a user
+would (`diffeval check`, 64 seeds, at w = 1 and at the pipeline's own w). What fails stands in the table. About 10
+minutes on 2 cores.
+"""
+
+import argparse
+import dataclasses
+import json
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from record import save
+from safetensors.torch import load_file, save_file
+
+from diffeval.checkpoints.checkpoint import Checkpoint, load
+from diffeval.examine import check
+from diffeval.plan import Settings
+
+# What each fault must be named by.
+EXPECTED = {
+    "none": (),
+    "none, w = 7.5": (),
+    "scaling_factor 1.4 times as large": ("vae",),
+    "scaling_factor 1.4 times as small": ("vae",),
+    "gamma 1.1 in the decoder": ("vae",),
+    "text encoder zeroed": ("guidance-branch",),
+    "epsilon weights declared v_prediction": ("prediction-type",),
+    "cosine schedule declared": ("noise-schedule",),
+}
+
+
+def _configured(folder: Path, name: str, **changes: object) -> None:
+    path = folder / name
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def scaled(factor: float) -> Callable[[Path], None]:
+    """Another scaling factor than the network was trained with."""
+
+    def plant(folder: Path) -> None:
+        held = json.loads((folder / "vae" / "config.json").read_text())["scaling_factor"]
+        _configured(folder, "vae/config.json", scaling_factor=factor * held)
+
+    return plant
+
+
+def deaf(folder: Path) -> None:
+    """A text encoder whose last layer gives nothing."""
+    path = folder / "text_encoder" / "model.safetensors"
+    state = load_file(path)
+    for name in state:
+        if "final_layer_norm" in name:
+            state[name] = torch.zeros_like(state[name])
+    save_file(state, path, {"format": "pt"})
+
+
+PLANTED: dict[str, Callable[[Path], None]] = {
+    "scaling_factor 1.4 times as large": scaled(1.4),
+    "scaling_factor 1.4 times as small": scaled(1 / 1.4),
+    "text encoder zeroed": deaf,
+    "epsilon weights declared v_prediction": lambda folder: _configured(
+        folder, "scheduler/scheduler_config.json", prediction_type="v_prediction"
+    ),
+    "cosine schedule declared": lambda folder: _configured(
+        folder, "scheduler/scheduler_config.json", beta_schedule="squaredcos_cap_v2"
+    ),
+}
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Decoded:
+    """What diffusers' autoencoders return."""
+
+    sample: torch.Tensor
+
+
+class Bent(torch.nn.Module):
+    """An autoencoder whose decoder has a gamma of 1.1."""
+
+    def __init__(self, vae: torch.nn.Module) -> None:
+        super().__init__()
+        self.inner, self.config = vae, vae.config
+
+    def encode(self, x: torch.Tensor) -> object:
+        """As it is."""
+        found: object = self.inner.encode(x)  # type: ignore[operator]
+        return found
+
+    def decode(self, z: torch.Tensor) -> object:
+        """With bent tones."""
+        sample = self.inner.decode(z).sample  # type: ignore[operator]
+        return Decoded((sample / 2 + 0.5).clamp(0, 1) ** 1.1 * 2 - 1)
+
+
+def bent(checkpoint: Checkpoint) -> Checkpoint:
+    """The checkpoint with that decoder."""
+    assert checkpoint.latents is not None
+    latents = dataclasses.replace(checkpoint.latents, vae=Bent(checkpoint.latents.vae))
+    return dataclasses.replace(checkpoint, latents=latents, decode=latents.decode)
+
+
+def looked_at(fault: str, model: Path, folder: Path) -> dict[str, object]:
+    """A row: what fails, and whether that is what was planted."""
+    copy = folder / fault.replace(" ", "-")
+    shutil.copytree(model, copy)
+    if fault in PLANTED:
+        PLANTED[fault](copy)
+    checkpoint = load(copy)
+    if fault.startswith("gamma"):
+        checkpoint = bent(checkpoint)
+    settings = Settings(n=64, device="cpu", w=None if "7.5" in fault else 1.0)
+    results = check(checkpoint, settings=settings, out=folder / f"run-{copy.name}")
+    by = {status: [one.name for one in results.checks if one.status == status] for status in ("fail", "warn")}
+    expected = EXPECTED[fault]
+    said = next((one.summary for one in results.checks if one.name in expected), "")
+    return {
+        "planted": fault,
+        "named by": ", ".join(expected) or "nothing",
+        "right": set(expected) <= set(by["fail"]) if expected else not by["fail"],
+        "fails": ", ".join(by["fail"]) or "none",
+        "warns": ", ".join(by["warn"]) or "none",
+        "in words": said,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model", type=Path)
+    model = parser.parse_args().model
+    with tempfile.TemporaryDirectory() as name:
+        rows = [looked_at(fault, model, Path(name)) for fault in EXPECTED]
+    save("latent_faults", rows, ("torch", "diffusers", "transformers"))
+
+
+if __name__ == "__main__":
+    main()
