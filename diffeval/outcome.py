@@ -10,6 +10,8 @@ from diffeval.data.source import ImageSource
 from diffeval.features.extractor import Extractor
 from diffeval.harvest import timed
 from diffeval.job import Job, holds_more, provenance_of, warnings_of
+from diffeval.metrics.clip_reading import FLAT
+from diffeval.metrics.metric import FeatureSet
 from diffeval.mode_pictures import PICTURES, mode_pictures
 from diffeval.per_class import read_classes, worst_sentence
 from diffeval.plan import ImageMaker
@@ -40,7 +42,13 @@ def score_and_save(work: Work, real: RealImages, counts: Sequence[int], choices:
     if readings:
         tables["per_class"] = tuple(one.row() for one in readings)
     worst = worst_sentence(readings)
-    said = (*warnings_of(job, work.reporter), *real.warnings, *scoring.warnings, *((worst,) if worst else ()))
+    said = (
+        *warnings_of(job, work.reporter),
+        *real.warnings,
+        *scoring.warnings,
+        *flat_sentence(generated),
+        *((worst,) if worst else ()),
+    )
     results = Results(
         run=str(job.run.path),
         protocol=job.protocol,
@@ -52,6 +60,15 @@ def score_and_save(work: Work, real: RealImages, counts: Sequence[int], choices:
     )
     _save(job, results, scoring, choices.keep, generated.labels, work.reporter)
     return results
+
+
+def flat_sentence(images: FeatureSet) -> tuple[str, ...]:
+    """How many images are of a single colour, where any is: black frames are no samples, whatever scores say."""
+    if images.appearance is None or images.prompted is not None:  # with prompts the score counts them
+        return ()
+    channels = (images.appearance.shape[1] - 2) // 2
+    flat = int((images.appearance[:, 2 : 2 + channels].max(axis=1) < FLAT).sum())
+    return (f"{flat} of {len(images)} images are of a single colour",) if flat else ()
 
 
 def _with_pictures(work: Work, tables: Tables, terms: Mapping[str, npt.NDArray[np.generic]]) -> Tables:

@@ -13,6 +13,7 @@ from diffeval.errors import DiffevalError
 TOKENS = ("tokenizer.json", "vocab.json", "merges.txt", "tokenizer_config.json", "special_tokens_map.json",
           "added_tokens.json", "spiece.model")  # fmt: skip
 VOCABULARIES = (("tokenizer.json",), ("vocab.json", "merges.txt"), ("spiece.model",))
+CHECKER = "StableDiffusionSafetyChecker"
 STEMS = ("diffusion_pytorch_model", "model", "pytorch_model")
 
 
@@ -51,7 +52,7 @@ def read_component(folder: Path, name: str) -> torch.nn.Module:
         raise DiffevalError(f"checkpoint: {folder} has no {missing}; fetch it whole")
     for file in files:  # one that is refused, or cut short, is refused by name
         read_weights(file)
-    kind: Any = getattr(diffusers, name, None) or _of_transformers(name)
+    kind: Any = getattr(diffusers, name, None) or (_checker() if name == CHECKER else _of_transformers(name))
     variant = _variant(files[0])
     try:
         with quiet_diffusers(), torch.random.fork_rng(devices=[]):
@@ -93,6 +94,25 @@ def read_tokenizer(folder: Path, name: str) -> Any:
     except Exception as error:  # transformers names no base for what its tokenizers raise
         reason = " ".join(str(error).split())[:200]
         raise DiffevalError(f"checkpoint: cannot load the {name} in {folder}: {reason}") from error
+
+
+def read_processor(folder: Path) -> Any:
+    """What makes CLIP's input of pictures, from its configuration alone.
+
+    Raises:
+        DiffevalError: if that is missing or damaged.
+    """
+    try:
+        return _of_transformers("CLIPImageProcessor").from_pretrained(folder, local_files_only=True)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise DiffevalError(f"checkpoint: cannot load the image processor in {folder}: {reason}") from error
+
+
+def _checker() -> Any:
+    from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker
+
+    return StableDiffusionSafetyChecker
 
 
 def _of_transformers(name: str) -> Any:

@@ -11,6 +11,10 @@ from diffeval.checkpoints.checkpoint import LOADERS, Checkpoint
 from diffeval.checkpoints.diffusers_folder import DiffusersFolder
 from diffeval.checkpoints.diffusers_network import WEIGHTS
 from diffeval.checkpoints.options import LoadOptions
+from diffeval.checkpoints.pipeline_folder import INDEX, PipelineFolder, check_index, kind_of
+from diffeval.checkpoints.pipelines import Kind
+from diffeval.checkpoints.safety import CHECKER
+from diffeval.checkpoints.scheduler_config import read_json
 from diffeval.errors import DiffevalError
 
 SCHEME = "hf:"
@@ -39,7 +43,16 @@ class Hub:
             raise DiffevalError(f"checkpoint: {spec} and --revision {options.revision} differ; give one of them")
         revision = at or options.revision
         folder = _fetch(name, revision, _CONFIGURATION, options)
-        loader, local = DiffusersFolder(), dataclasses.replace(options, revision=None, offline=False)
+        local = dataclasses.replace(options, revision=None, offline=False)
+        kind = kind_of(folder)
+        if kind is not None:
+            check_index(folder, kind, read_json(folder / INDEX))
+            for pattern in patterns_of(kind, options):
+                # A pickle is fetched where nothing safer has come.
+                wanted = [one for one in pattern if not list(folder.glob(f"{one.partition('/')[0]}/*.safetensors"))]
+                _fetch(name, revision, wanted, options)
+            return PipelineFolder().load(str(folder), local).renamed(name.partition("/")[2])
+        loader = DiffusersFolder()
         if not loader.accepts(str(folder), local):
             raise DiffevalError(f"checkpoint: {spec} holds no diffusers network (unet/config.json, or config.json)")
         loader.check(folder)
@@ -53,6 +66,13 @@ class Hub:
 
 
 LOADERS.register("hub")(Hub())
+
+
+def patterns_of(kind: Kind, options: LoadOptions) -> list[list[str]]:
+    """Files of a pipeline that are read: vocabularies and safetensors, and pickles where there is nothing else."""
+    parts = [*kind.parts, *(() if options.safety_checker is False else (CHECKER,))]
+    vocabularies = [f"{part}/{name}" for part in parts if "tokenizer" in part for name in ("*.txt", "*.model")]
+    return [vocabularies, *([f"{part}/*.{suffix}" for part in parts] for suffix in ("safetensors", "bin"))]
 
 
 def _fetch(name: str, revision: str | None, patterns: list[str], options: LoadOptions) -> Path:

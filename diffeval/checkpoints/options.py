@@ -6,7 +6,7 @@ from typing import Any, Literal
 from diffeval.errors import DiffevalError
 
 # Which weights and which code; every other option replaces what the checkpoint declares.
-_FINDING = ("model", "key", "raw", "revision", "offline")
+_FINDING = ("model", "key", "raw", "safety_checker", "revision", "offline")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +29,7 @@ class LoadOptions:
         shape: (C, H, W) of the network's input.
         preconditioning: ``edm``, ``edm-denoiser`` or ``none``; after a colon, e.g. ``edm:sigma_max=160``, its numbers.
         learned_variance: whether the network's output holds a variance behind the prediction, on C more channels.
+        safety_checker: whether a pipeline's own may blank images; None for as it is.
         revision: of a checkpoint on the hub.
         offline: never ask the network.
     """
@@ -47,6 +48,7 @@ class LoadOptions:
     shape: tuple[int, int, int] | None = None
     preconditioning: str | None = None
     learned_variance: bool | None = None
+    safety_checker: bool | None = None
     revision: str | None = None
     offline: bool = False
 

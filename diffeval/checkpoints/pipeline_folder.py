@@ -1,6 +1,7 @@
 """Loader for a folder of a diffusers pipeline that works on latents: Stable Diffusion 1, 2 and XL, DiT, LDM."""
 
 import dataclasses
+import hashlib
 import json
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -17,6 +18,7 @@ from diffeval.checkpoints.declaration import UNIT_RANGE, Declaration
 from diffeval.checkpoints.latents import Latents
 from diffeval.checkpoints.options import LoadOptions
 from diffeval.checkpoints.pipelines import KINDS, Kind
+from diffeval.checkpoints.safety import CLASSES, safety_checker
 from diffeval.checkpoints.scheduler_config import FILE, DeclaredScheduler, read_json, read_scheduler
 from diffeval.checkpoints.text import TextCondition
 from diffeval.checkpoints.text_encoding import text_condition
@@ -61,12 +63,24 @@ class PipelineFolder:
                 f"{latents_channels(parts[kind.vae])}"
             )
         latents = dataclasses.replace(latents, shape=_decoded(latents, checkpoint.shape))
+        checker, said = safety_checker(folder, index, options)
         return dataclasses.replace(
-            checkpoint, decode=latents.decode, latents=latents, text=text, guidance=kind.guidance
+            checkpoint,
+            sha256=checkpoint.sha256 if checker is None else hashed(checkpoint.sha256, "safety checker"),
+            decode=latents.decode if checker is None else lambda x: checker(latents.decode(x)),
+            latents=latents,
+            text=text,
+            guidance=kind.guidance,
+            assumptions=(*checkpoint.assumptions, *((said,) if said else ())),
         )
 
 
 LOADERS.register("diffusers-pipeline")(PipelineFolder())
+
+
+def hashed(sha256: str, what: str) -> str:
+    """The identity of the same files with something more at work."""
+    return hashlib.sha256(f"{sha256} {what}".encode()).hexdigest()
 
 
 def kind_of(folder: Path) -> Kind | None:
@@ -211,8 +225,8 @@ def _found(
     files = [folder / INDEX, *(file for name in kind.parts for file in files_of(folder / name))]
     if scheduler is not None:
         files.append(folder / "scheduler" / FILE)
-    left = [name for name in kind.left_out if index.get(name, [None, None]) != [None, None]]
-    said = f"{', '.join(left)} of the pipeline {'are' if len(left) > 1 else 'is'} left out: no image is blanked"
+    left = [name for name in kind.left_out if index.get(name, [None, None]) != [None, None] and name not in CLASSES]
+    said = f"{', '.join(left)} of the pipeline {'are' if len(left) > 1 else 'is'} left out: no image is its input"
     return Found(
         name=folder.resolve().name,
         path=folder,

@@ -99,6 +99,14 @@ class Loading:
             rich_help_panel=CHECKPOINT,
         ),
     ] = None
+    safety_checker: Annotated[
+        bool | None,
+        typer.Option(
+            "--safety-checker/--no-safety-checker",
+            help="Whether a pipeline's own may blank images.",
+            rich_help_panel=CHECKPOINT,
+        ),
+    ] = None
     revision: Annotated[
         str | None, typer.Option(help="Branch, tag or commit on the hub.", rich_help_panel=CHECKPOINT)
     ] = None

@@ -1,13 +1,17 @@
 """Checkpoints in the hub's cache, re-created in its layout; the network is never asked."""
 
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
 from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
+from tiny_pipelines import make
 
 from diffeval.checkpoints.checkpoint import load
+from diffeval.checkpoints.hub import patterns_of
 from diffeval.checkpoints.options import LoadOptions
+from diffeval.checkpoints.pipelines import KINDS
 from diffeval.errors import DiffevalError
 
 COMMIT, OTHER = "a" * 40, "b" * 40
@@ -88,3 +92,16 @@ def test_what_is_not_in_the_cache_is_said_with_the_command_that_fetches_it(cache
 def test_wrong_names(cache: Path, spec: str, options: LoadOptions, message: str) -> None:
     with pytest.raises(DiffevalError, match=message):
         load(spec, options)
+
+
+def test_a_latent_pipeline_is_loaded_from_the_hubs_cache(cache: Path) -> None:
+    commit = "d" * 40
+    with torch.random.fork_rng():
+        make("ldm", cache / "made" / "pipeline")
+    snapshot = cache / "models--org--latent" / "snapshots" / commit
+    shutil.copytree(cache / "made" / "pipeline", snapshot)
+    loaded = load(f"hf:org/latent@{commit}", OFFLINE)
+    assert (loaded.name, loaded.shape, loaded.image_shape) == ("latent", (3, 8, 8), (3, 16, 16))
+    assert patterns_of(KINDS["LDMPipeline"], OFFLINE)[1] == [
+        "unet/*.safetensors", "vqvae/*.safetensors", "safety_checker/*.safetensors",
+    ]  # fmt: skip

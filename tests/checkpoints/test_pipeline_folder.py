@@ -9,11 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from diffusers import DDIMScheduler
+from diffusers import DDIMScheduler, StableDiffusionPipeline
+from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker
 from safetensors.torch import load_file, save_file
 from tiny_pipelines import SD_SCHEDULE, make, unet
+from transformers import CLIPConfig, CLIPImageProcessor
 
 from diffeval.checkpoints.checkpoint import Checkpoint, load
+from diffeval.checkpoints.options import LoadOptions
 from diffeval.checkpoints.text import with_prompts
 from diffeval.data.prompts import Prompt
 from diffeval.diffusion.conditions import balanced_labels
@@ -197,10 +200,53 @@ def test_guidance_distilled_networks_are_recognised(saved: Path, tmp_path: Path)
         load(folder)
 
 
-def test_a_safety_checker_that_is_left_out_is_said(saved: Path, tmp_path: Path) -> None:
+def _with_checker(folder: Path, *, strict: bool) -> None:
+    """Diffusers' safety checker, small, that finds everything unsafe or nothing."""
+    sizes = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    vision = {**sizes, "image_size": 16, "patch_size": 8, "projection_dim": 8}
+    with torch.random.fork_rng():
+        checker = StableDiffusionSafetyChecker(CLIPConfig(vision_config=vision, text_config=sizes, projection_dim=8))
+    checker.concept_embeds_weights.data.fill_(-10.0 if strict else 10.0)
+    checker.special_care_embeds_weights.data.fill_(10.0)
+    checker.save_pretrained(folder / "safety_checker")
+    CLIPImageProcessor(size=16, crop_size=16).save_pretrained(folder / "feature_extractor")
+    _index(
+        folder, safety_checker=["stable_diffusion", "StableDiffusionSafetyChecker"],
+        feature_extractor=["transformers", "CLIPImageProcessor"],
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("strict", [True, False])
+def test_a_safety_checker_blanks_what_the_pipeline_blanks_and_is_off_by_flag_alone(
+    saved: Path, tmp_path: Path, strict: bool
+) -> None:
     folder = _copied(saved, tmp_path / "checked")
-    _index(folder, safety_checker=["stable_diffusion", "StableDiffusionSafetyChecker"])
-    assert "safety_checker of the pipeline is left out: no image is blanked" in load(folder).assumptions
+    _with_checker(folder, strict=strict)
+    checked, off = load(folder), load(folder, LoadOptions(safety_checker=False))
+    assert any("the safety checker is on" in one for one in checked.assumptions)
+    assert any("the safety checker is off" in one for one in off.assumptions)
+    assert checked.sha256 != off.sha256
+    theirs = StableDiffusionPipeline.from_pretrained(folder)
+    theirs.set_progress_bar_config(disable=True)
+    noise = initial_noise(0, range(1), SHAPE)
+    expected = theirs(PROMPTS[1].text, latents=noise, num_inference_steps=3, output_type="np")
+    assert expected.nsfw_content_detected == [strict]
+    found, free = (_ours(with_prompts(one, PROMPTS[1:]), None, 3, 1) for one in (checked, off))
+    np.testing.assert_allclose(found, expected.images, atol=1e-4)
+    assert (found.max() == 0) == strict
+    assert free.max() > 0
+
+
+def test_a_safety_checker_that_is_named_and_missing_is_refused_or_done_without(saved: Path, tmp_path: Path) -> None:
+    folder = _copied(saved, tmp_path / "checked")
+    _with_checker(folder, strict=True)
+    shutil.rmtree(folder / "safety_checker")
+    with pytest.raises(DiffevalError, match=r"has no safety_checker/, .* give --no-safety-checker to do without"):
+        load(folder)
+    assert load(folder, LoadOptions(safety_checker=False)).decode is not None
+    _index(folder, safety_checker=["os", "system"])
+    with pytest.raises(DiffevalError, match=r"names \['os', 'system'\] for safety_checker"):
+        load(folder)
 
 
 def test_prompts_are_encoded_once_and_kept_by_content(
