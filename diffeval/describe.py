@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from diffeval.checkpoints.checkpoint import Checkpoint
 from diffeval.data.source import ImageSource, OpenOptions
 from diffeval.diffusion.batching import device_name
 from diffeval.diffusion.sampling import Generator
@@ -82,12 +83,24 @@ def _images(measured: Measured, plan: SamplingPlan, settings: Settings) -> list[
         lines.append(f"device      {device_name(generator.device)}, batches of {plan.batch}")
         return lines
     guidance = "unconditional" if generator.w is None else f"w={generator.w:g}"
+    if isinstance(measured, Checkpoint) and measured.latents is not None:
+        lines.append(f"memory      {_memory(measured)}")
     return [
         *lines,
         f"images      {settings.n}, {generator.image_shape}, {guidance}, seed {settings.seed}",
         f"sampler     {generator.sampler.name} {generator.sampler.recorded()}, {generator.steps} steps",
         f"device      {device_name(generator.device)}, {generator.dtype}, batches of {plan.batch}",
     ]
+
+
+def _memory(checkpoint: Checkpoint) -> str:
+    """Of a latent model's weights, in float32 as they are held; ``--dtype`` is that of the computation."""
+    assert checkpoint.latents is not None, "asked before"
+    parts = {"denoiser": checkpoint.network, "autoencoder": checkpoint.latents.vae}
+    sizes = {name: 4e-9 * sum(one.numel() for one in part.parameters()) for name, part in parts.items()}
+    told = ", ".join(f"{name} {size:.2g}" for name, size in sizes.items())
+    text = "; text encoders stay on the CPU, each prompt is encoded once" if checkpoint.text is not None else ""
+    return f"{sum(sizes.values()):.2g} GB of weights on the device ({told}), activations beside them{text}"
 
 
 def _scores(known: Prepared, settings: Settings, counts: Sequence[int], suite: Suite) -> list[str]:

@@ -101,3 +101,10 @@ def test_without_prompts_a_text_model_asks_for_them(folder: Path, tmp_path: Path
         done = _run(command, str(tmp_path / "bare" / "pipeline"), *FAST)
         assert done.exit_code == 2
         assert "makes images of text; give --prompts FILE" in done.stderr
+
+
+def test_a_dry_run_tells_memory_and_prompts(folder: Path) -> None:
+    plan = _document("clip", str(folder), *FAST, "--dry-run")["plan"]
+    assert "GB of weights on the device (denoiser" in plan["memory"]
+    assert "each prompt is encoded once" in plan["memory"]
+    assert plan["prompts"].startswith("10, prompts-in-turn/1/")
