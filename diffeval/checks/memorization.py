@@ -7,7 +7,6 @@ data than real images are, images that were seen often), so a failure takes two 
 
 from dataclasses import replace
 
-import numpy as np
 import torch
 
 from diffeval.checkpoints.checkpoint import Checkpoint
@@ -15,14 +14,11 @@ from diffeval.checks.check import GATE, Finding, Subject, check
 from diffeval.checks.copies import LEAST
 from diffeval.checks.denoising_gap import Gap, denoising_gap
 from diffeval.checks.real_images import ModelImages
-from diffeval.checks.sampled import Limits, Sampled, look_at_samples
+from diffeval.checks.sampled import BATCH, Limits, Sampled, draw_samples, look_at_samples
 from diffeval.data.pixels import Images
-from diffeval.diffusion.batching import split_batches
 from diffeval.diffusion.sampling import ROUNDINGS
 from diffeval.errors import DiffevalError, StoppedError
 
-# Samples for each seed that may be spent, the forward passes that they may take, and how many are drawn at once.
-SAMPLES_PER_SEED, PASSES, BATCH = 8, 25_600, 64
 # Signs that a failure takes.
 ENOUGH = 2
 FIX = (
@@ -120,7 +116,7 @@ def _sampled(subject: Subject, held_out: ModelImages, most: int, limits: Limits)
     assert subject.source is not None, "it reads images"
     try:
         return look_at_samples(
-            _samples(subject, most),
+            draw_samples(subject, most),
             _pixels(held_out, subject.checkpoint),
             subject.source,
             subject.generator.device,
@@ -132,19 +128,6 @@ def _sampled(subject: Subject, held_out: ModelImages, most: int, limits: Limits)
         raise
     except DiffevalError as error:
         return str(error)
-
-
-def _samples(subject: Subject, most: int) -> Images:
-    """Images of the first indices, as the user has them sampled."""
-    generator = subject.generator
-    each = generator.steps * (1 if generator.w in (None, 0.0, 1.0) else 2)
-    count = min(most, SAMPLES_PER_SEED * subject.n, max(subject.n, PASSES // each))
-    subject.reporter.stage("samples", count, "images")
-    parts = []
-    for indices in split_batches(0, count, min(BATCH, subject.n)):
-        parts.append(generator.images(indices))
-        subject.reporter.advance(len(indices))
-    return np.concatenate(parts)
 
 
 def _pixels(images: ModelImages, checkpoint: Checkpoint) -> Images:

@@ -2,17 +2,22 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
-from diffeval.checks.check import Finding
+from diffeval.checks.check import Finding, Subject
 from diffeval.checks.copies import compare, evidence
 from diffeval.checks.pairs import closest_pairs
 from diffeval.data.pixels import Images
 from diffeval.data.source import ImageSource
+from diffeval.diffusion.batching import split_batches
 from diffeval.errors import DiffevalError, StoppedError
 from diffeval.features.extractor import Extractor
 from diffeval.measured import Extracting, Reference, plan_extractor
 from diffeval.progress import Reporter
+
+# Samples for each seed that may be spent, the forward passes that they may take, and how many are drawn at once.
+SAMPLES_PER_SEED, PASSES, BATCH = 8, 25_600, 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +40,19 @@ class Sampled:
 
     speak: tuple[str, ...]
     finding: Finding
+
+
+def draw_samples(subject: Subject, most: int) -> Images:
+    """Images of the first indices, as the user has them sampled."""
+    generator = subject.generator
+    each = generator.steps * (1 if generator.w in (None, 0.0, 1.0) else 2)
+    count = min(most, SAMPLES_PER_SEED * subject.n, max(subject.n, PASSES // each))
+    subject.reporter.stage("samples", count, "images")
+    parts = []
+    for indices in split_batches(0, count, min(BATCH, subject.n)):
+        parts.append(generator.images(indices))
+        subject.reporter.advance(len(indices))
+    return np.concatenate(parts)
 
 
 def look_at_samples(

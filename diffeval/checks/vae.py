@@ -9,8 +9,9 @@ import torch
 from diffeval.checkpoints.latents import Latents
 from diffeval.checks.check import Finding, Pictures, Row, Subject, check
 from diffeval.checks.round_trip import RoundTrip, delta_e, gamma, non_finite, psnr, ssim, trip
+from diffeval.checks.sampled import draw_samples
 from diffeval.diffusion.batching import is_out_of_memory
-from diffeval.errors import DiffevalError
+from diffeval.errors import DiffevalError, StoppedError
 from diffeval.measured import Extracting, Reference, plan_extractor
 from diffeval.metrics.debias import debiased_frechet
 from diffeval.metrics.metric import METRICS, FeatureSet
@@ -49,17 +50,18 @@ def vae(
     most_shift: float = 0.02,
     most_drift: float = 3.0,
 ) -> Finding:
-    """Real images to latents and back, without the network.
+    """Real images to latents and back, and what samples have to do with it.
 
     Values: ``psnr`` in dB and ``ssim``, means over images; ``latent_std``, ``latent_mean``, of x_0 as the network has
     it: declared scaling brings the first near 1 (0.18215 in the place of 0.13025 makes 1.4 of it); ``gamma``, the
     exponent that brings real pixels nearest to what comes back; ``shift_<channel>``, means that move, of 1;
-    ``delta_e`` in CIELAB; ``psnr_loss_5``, what four more trips lose; ``fd_reconstruction``, the Fréchet distance of
-    what came back, without bias: what no denoiser can go below; ``non_finite_<dtype>``, the share of images that end
-    in NaN.
+    ``delta_e`` in CIELAB; ``psnr_loss_5``, what four more trips lose; ``non_finite_<dtype>``, the share of images that
+    end in NaN; ``fd_reconstruction``, the Fréchet distance of what came back, without bias, below which no denoiser
+    goes; beside it ``fd_samples_to_real`` and ``fd_samples_to_reconstruction``, of as many samples: the second is what
+    the denoiser has to mend.
 
-    Fails for channels in reverse, tones that are bent, and NaN in the precision that is used; for latents whose spread
-    is off by more than a third. Warns for the rest.
+    Fails for channels in reverse, tones that are bent, and latents whose spread is off by more than a third. Warns for
+    the rest.
 
     Args:
         subject: what is looked at.
@@ -88,9 +90,8 @@ def vae(
     back, between = trip(latents, pixels)
     seen = RoundTrip((pixels / 2.0 + 0.5).double().cpu().numpy(), back, between)
     values = _values(seen, latents, pixels)
-    distance, why = _distance(subject, seen)
-    if distance is not None:
-        values["fd_reconstruction"] = distance
+    distances, why = _distances(subject, seen, images)
+    values |= distances
     said = [
         *_bent(seen, values, limits),
         *_scaled(values, latents, limits),
@@ -138,25 +139,32 @@ def _values(seen: RoundTrip, latents: Latents, pixels: torch.Tensor) -> dict[str
     return values
 
 
-def _distance(subject: Subject, seen: RoundTrip) -> tuple[float | None, str]:
-    """Fréchet distance of what came back to what was sent, without bias; or why there is none."""
+def _distances(subject: Subject, seen: RoundTrip, most: int) -> tuple[dict[str, float], str]:
+    """Fréchet distances, without bias, of what came back and of samples; or why there are none."""
     assert subject.source is not None, "it reads images"
     try:
         extracting = Extracting(offline=subject.offline)
         extractor = plan_extractor(Reference(subject.source), extracting, subject.generator.device, subject.reporter)
         if len(seen.real) < METRICS["fid"].needs(extractor.dim):
-            return None, f"{len(seen.real)} images are too few for {extractor.dim} dimensions"
-        sides = [
-            FeatureSet(extractor.run((side * 255.0).round().astype(np.uint8)).features.astype(np.float64))
-            for side in (seen.back, seen.real)
-        ]
-        return debiased_frechet(sides[0], sides[1], independent=False).value, ""
+            return {}, f"{len(seen.real)} images are too few for {extractor.dim} dimensions"
+        levels = [(side * 255.0).round().astype(np.uint8) for side in (seen.back, seen.real)]
+        back, real = (FeatureSet(extractor.run(side).features.astype(np.float64)) for side in levels)
+        found = {"fd_reconstruction": debiased_frechet(back, real, independent=False).value}
+        drawn = draw_samples(subject, most)
+        if len(drawn) < METRICS["fid"].needs(extractor.dim):
+            return found, ""
+        samples = FeatureSet(extractor.run(drawn).features.astype(np.float64))
+        for name, side in (("real", real), ("reconstruction", back)):
+            found[f"fd_samples_to_{name}"] = debiased_frechet(samples, side, independent=False).value
+        return found, ""
+    except StoppedError:
+        raise
     except DiffevalError as error:
-        return None, str(error)
+        return {}, str(error)
     except (RuntimeError, ValueError) as error:
         if is_out_of_memory(error):
             raise
-        return None, str(error)
+        return {}, str(error)
 
 
 Said = tuple[CheckStatus, str, str]

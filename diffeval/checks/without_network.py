@@ -3,8 +3,8 @@
 import numpy as np
 
 from diffeval.checks.check import CHECKS, Finding
-from diffeval.checks.memorization import SAMPLES_PER_SEED, judge, no_held_out
-from diffeval.checks.sampled import look_at_samples
+from diffeval.checks.memorization import judge, no_held_out
+from diffeval.checks.sampled import SAMPLES_PER_SEED, look_at_samples
 from diffeval.data.source import ImageSource
 from diffeval.errors import DiffevalError, StoppedError
 from diffeval.features.reference import held_out_source
