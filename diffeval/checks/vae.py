@@ -90,15 +90,16 @@ def vae(
     back, between = trip(latents, pixels)
     seen = RoundTrip((pixels / 2.0 + 0.5).double().cpu().numpy(), back, between)
     values = _values(seen, latents, pixels)
+    halves, untried = _halves(latents, pixels)
     distances, why = _distances(subject, seen, images)
-    values |= distances
+    values |= halves | distances
     said = [
         *_bent(seen, values, limits),
         *_scaled(values, latents, limits),
         *_lost(values, limits),
         *_in_half(values, subject),
     ]
-    return _judge(said, values, seen, why)
+    return _judge(said, values, seen, why, untried)
 
 
 def _pixels(subject: Subject, count: int) -> torch.Tensor:
@@ -132,11 +133,14 @@ def _values(seen: RoundTrip, latents: Latents, pixels: torch.Tensor) -> dict[str
         few = torch.from_numpy(more).float().to(pixels.device)
     last = few.double().cpu().numpy()
     values["psnr_loss_5"] = float((losses[:32] - psnr(seen.real[:32], last)).mean())
-    for cast in DTYPES:
-        share = non_finite(latents, pixels[:8], cast)
-        if share is not None:
-            values[f"non_finite_{NAMES[cast]}"] = share
     return values
+
+
+def _halves(latents: Latents, pixels: torch.Tensor) -> tuple[dict[str, float], str]:
+    """Shares of images that end in NaN by precision, and which could not be tried."""
+    found = {NAMES[cast]: non_finite(latents, pixels[:8], cast) for cast in DTYPES}
+    untried = "".join(f"; {name} could not be tried ({one})" for name, one in found.items() if isinstance(one, str))
+    return {f"non_finite_{name}": one for name, one in found.items() if not isinstance(one, str)}, untried
 
 
 def _distances(subject: Subject, seen: RoundTrip, most: int) -> tuple[dict[str, float], str]:
@@ -246,7 +250,7 @@ def _in_half(values: dict[str, float], subject: Subject) -> list[Said]:
     )]  # fmt: skip
 
 
-def _judge(said: Sequence[Said], values: dict[str, float], seen: RoundTrip, why: str) -> Finding:
+def _judge(said: Sequence[Said], values: dict[str, float], seen: RoundTrip, why: str, untried: str) -> Finding:
     ranked: tuple[CheckStatus, ...] = ("fail", "warn")
     worst: CheckStatus = next((status for status in ranked if any(one[0] == status for one in said)), "pass")
     told = "; ".join(text for status, text, _ in said if status == worst) or (
@@ -256,7 +260,13 @@ def _judge(said: Sequence[Said], values: dict[str, float], seen: RoundTrip, why:
     without = f"; no Fréchet distance ({why.partition(';')[0]})" if why else ""
     rows: tuple[Row, ...] = tuple({"value": name, "is": value} for name, value in values.items())
     return Finding(
-        worst, f"{told}{without}", values, fixes, tables={"numbers": rows}, pictures=_pictures(seen), proven=True
+        worst,
+        f"{told}{without}{untried}",
+        values,
+        fixes,
+        tables={"numbers": rows},
+        pictures=_pictures(seen),
+        proven=True,
     )
 
 

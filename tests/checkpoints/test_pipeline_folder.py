@@ -243,7 +243,10 @@ def test_a_safety_checker_that_is_named_and_missing_is_refused_or_done_without(s
     shutil.rmtree(folder / "safety_checker")
     with pytest.raises(DiffevalError, match=r"has no safety_checker/, .* give --no-safety-checker to do without"):
         load(folder)
-    assert load(folder, LoadOptions(safety_checker=False)).decode is not None
+    off = load(folder, LoadOptions(safety_checker=False))
+    # Images are those of a folder that never named one.
+    found, expected = (_ours(with_prompts(one, PROMPTS), None, 2) for one in (off, load(saved)))
+    np.testing.assert_array_equal(found, expected)
     _index(folder, safety_checker=["os", "system"])
     with pytest.raises(DiffevalError, match=r"names \['os', 'system'\] for safety_checker"):
         load(folder)

@@ -136,3 +136,17 @@ def test_numbers_by_hand() -> None:
     assert delta_e(white, black) == pytest.approx(100.0, abs=1e-3)
     red = np.array([1.0, 0.0, 0.0]).reshape(1, 3, 1, 1)
     assert delta_e(red, black) == pytest.approx(np.sqrt(53.24**2 + 80.09**2 + 67.20**2), abs=0.02)
+
+
+def test_a_precision_that_cannot_be_tried_is_said() -> None:
+    class Whole(Blocks):
+        def encode(self, x: torch.Tensor) -> Any:
+            if x.dtype == torch.float16:
+                raise RuntimeError("no such kernel for Half")
+            return super().encode(x)
+
+    source = _source()
+    found = vae(_subject(replace(_healthy(source), vae=Whole()), source))
+    assert "fp16 could not be tried (no such kernel for Half)" in found.summary
+    assert "non_finite_fp16" not in found.values
+    assert found.values["non_finite_bf16"] == 0
