@@ -279,19 +279,38 @@ class Judging:
     ] = None
 
 
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """All that a command has which samples, or reads images, and scores them: groups of groups."""
+
+    common: Common
+    loading: Loading
+    sampling: Sampling
+    measuring: Measuring
+    reading: Reading
+    output: Output
+    wording: Wording
+
+
 GROUPS = (Common, Loading, Sampling, Output, Measuring, Reading, Wording, Judging)
 
 
 def with_options(command: Callable[..., None]) -> Callable[..., None]:
     """Replaces each parameter whose type is an option group by the group's own options.
 
-    The command is written with ``common: Common, sampling: Sampling``; typer sees ``--json``, ``--seed`` and so on.
+    The command is written with ``common: Common, sampling: Sampling``, or with ``given: Scored`` for all that scoring
+    takes; typer sees ``--json``, ``--seed`` and so on.
     """
-    own, groups = [], {}
+    own: list[inspect.Parameter] = []
+    groups: dict[str, Any] = {}
+    bundle: str | None = None
     hints = get_type_hints(command, include_extras=True)
     for parameter in inspect.signature(command).parameters.values():
         kind = hints[parameter.name]
-        if kind in GROUPS:
+        if kind is Scored:
+            bundle = parameter.name
+            groups |= get_type_hints(Scored)
+        elif kind in GROUPS:
             groups[parameter.name] = kind
         else:
             own.append(parameter.replace(annotation=kind, kind=inspect.Parameter.KEYWORD_ONLY))
@@ -310,6 +329,8 @@ def with_options(command: Callable[..., None]) -> Callable[..., None]:
             name: group(**{field.name: values.pop(field.name) for field in fields(group)})
             for name, group in groups.items()
         }
+        if bundle is not None:
+            bundled[bundle] = Scored(**{name: bundled.pop(name) for name in get_type_hints(Scored)})
         command(**values, **bundled)
 
     for parameter in own:

@@ -10,14 +10,14 @@ import typer
 
 from diffeval.cli.console import ConsoleReporter
 from diffeval.cli.loading import load_options
-from diffeval.cli.options import Common, Judging, Loading, Measuring, Output, Reading, Sampling, Wording
-from diffeval.cli.parse import settings_of
+from diffeval.cli.options import Common, Judging, Scored, Wording
+from diffeval.cli.parse import keep, settings_of
 from diffeval.cli.running import document
 from diffeval.cli.tables import results_table
 from diffeval.errors import DiffevalError, ExitCode
 from diffeval.report.words import advice_sentence, floor_sentence, missed_sentence, word_sentences
 from diffeval.runs.document import results_document, to_json
-from diffeval.runs.records import Keep, Param, Results
+from diffeval.runs.records import Param, Results
 
 if TYPE_CHECKING:
     from diffeval.prompting import Prompting
@@ -27,6 +27,7 @@ SIZE_UNITS = (("GB", 1e9), ("MB", 1e6), ("kB", 1e3))
 
 def run_and_show(
     checkpoint: str,
+    given: Scored,
     *,
     task: str,
     metrics: Sequence[str] | None,
@@ -36,14 +37,6 @@ def run_and_show(
     at: Sequence[int] | None,
     precision: float | None = None,
     max_n: int | None = None,
-    keep: Keep,
-    common: Common,
-    loading: Loading,
-    sampling: Sampling,
-    measuring: Measuring,
-    reading: Reading,
-    output: Output,
-    wording: Wording | None = None,
     judging: Judging | None = None,
     once: bool = False,
     extractor_of: Callable[[tuple[int, int, int]], str] | None = None,
@@ -62,6 +55,8 @@ def run_and_show(
     from diffeval.published import combined, prompted
     from diffeval.ready import ReadyImages
 
+    common, loading, measuring, output = given.common, given.loading, given.measuring, given.output
+    reading = given.reading
     opening = OpenOptions(reading.download, reading.on_bad, loading.offline, reporter)  # type: ignore[arg-type]
     measured = open_measured(checkpoint, load_options(loading), opening)
     named = measuring.extractor or (extractor_of(measured.image_shape) if extractor_of else None)
@@ -71,7 +66,7 @@ def run_and_show(
         metrics = (*(metrics or ()), *beside)
     if n is not None and n < 1:
         raise DiffevalError(f"--n is {n}, needs at least 1")
-    settings, prompting = settings_of(sampling, n or 0), prompting_of(wording, judging)
+    settings, prompting = settings_of(given.sampling, n or 0), prompting_of(given.wording, judging)
     if measuring.protocol is not None:
         available = len(measured.source) if isinstance(measured, ReadyImages) else None
         settings, extracting = combined(measuring.protocol, settings, extracting, reporter, available=available)
@@ -98,7 +93,7 @@ def run_and_show(
     if output.dry_run:
         show_plan(describe(measured, **asked), common)  # the same words as evaluate's
         return None
-    asked |= {"keep": keep, "fresh": output.fresh, "reporter": reporter}
+    asked |= {"keep": keep(measuring.keep), "fresh": output.fresh, "reporter": reporter}
     results = evaluate(measured, **asked)
     show(results, common)
     if all(score.value is None for score in results.scores):

@@ -5,19 +5,8 @@ from typing import Annotated
 import typer
 
 from diffeval.cli.commands.eval import Counts, Number
-from diffeval.cli.options import (
-    PROMPTS,
-    Common,
-    Loading,
-    Measured,
-    Measuring,
-    Output,
-    Reading,
-    Sampling,
-    Wording,
-    with_options,
-)
-from diffeval.cli.parse import counts, keep
+from diffeval.cli.options import PROMPTS, Measured, Scored, with_options
+from diffeval.cli.parse import counts
 from diffeval.cli.running import reporting
 from diffeval.cli.scored import run_and_show
 
@@ -35,13 +24,7 @@ Scale = Annotated[
 @with_options
 def clip(
     checkpoint: Measured,
-    common: Common,
-    loading: Loading,
-    sampling: Sampling,
-    measuring: Measuring,
-    reading: Reading,
-    output: Output,
-    wording: Wording,
+    given: Scored,
     clip_scale: Scale = "100",
     n: Number = None,
     at: Counts = None,
@@ -55,26 +38,19 @@ def clip(
     diffeval clip digits
     diffeval clip images:samples --prompts prompts.csv --weights ViT-B-32.pt
     """
-    with reporting(common) as reporter:
+    with reporting(given.common) as reporter:
         from diffeval.prompting import default_judge
 
         logged = counts(at)
         run_and_show(
             checkpoint,
+            given,
             task="clip",
             metrics=("clip_score",),
             beside=BESIDE,
             metric_options={"clip_score": {"scale": clip_scale}},
             n=n if n is not None else max(logged or (), default=None),
             at=logged if logged or n is None else (n,),
-            keep=keep(measuring.keep),
-            common=common,
-            loading=loading,
-            sampling=sampling,
-            measuring=measuring,
-            reading=reading,
-            output=output,
-            wording=wording,
             once=True,
             extractor_of=default_judge,
             reporter=reporter,

@@ -5,19 +5,8 @@ from typing import Annotated
 import typer
 
 from diffeval.cli.commands.eval import Counts, Number
-from diffeval.cli.options import (
-    SCORING,
-    Common,
-    Loading,
-    Measured,
-    Measuring,
-    Output,
-    Reading,
-    Sampling,
-    Wording,
-    with_options,
-)
-from diffeval.cli.parse import counts, keep
+from diffeval.cli.options import SCORING, Measured, Scored, with_options
+from diffeval.cli.parse import counts
 from diffeval.cli.running import reporting
 from diffeval.cli.scored import run_and_show
 from diffeval.errors import DiffevalError
@@ -29,13 +18,7 @@ KINDS = ("labels", "clusters", "both")
 @with_options
 def coverage(
     checkpoint: Measured,
-    common: Common,
-    loading: Loading,
-    sampling: Sampling,
-    measuring: Measuring,
-    reading: Reading,
-    output: Output,
-    wording: Wording,
+    given: Scored,
     modes: Annotated[
         str,
         typer.Option(
@@ -56,7 +39,7 @@ def coverage(
     diffeval coverage digits --n 2000
     diffeval coverage images:samples --ref folder:photos@train --modes clusters
     """
-    with reporting(common) as reporter:
+    with reporting(given.common) as reporter:
         if modes not in KINDS:
             raise DiffevalError(f"--modes is {modes!r}, must be one of {', '.join(KINDS)}")
         if clusters < 0 or clusters == 1:
@@ -65,19 +48,12 @@ def coverage(
         wanted = n if n is not None else max(logged or (), default=None)
         run_and_show(
             checkpoint,
+            given,
             task="coverage",
             metrics=SCORES,
             metric_options={"mode_coverage": {"modes": modes, "clusters": clusters}},
             n=wanted,
             at=logged if logged or n is None else (n,),
-            keep=keep(measuring.keep),
-            common=common,
-            loading=loading,
-            sampling=sampling,
-            measuring=measuring,
-            reading=reading,
-            output=output,
-            wording=wording,
             reporter=reporter,
         )
 

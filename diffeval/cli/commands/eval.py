@@ -4,21 +4,8 @@ from typing import Annotated
 
 import typer
 
-from diffeval.cli.options import (
-    CKPT_HELP,
-    SCORING,
-    Common,
-    Judging,
-    Loading,
-    Measured,
-    Measuring,
-    Output,
-    Reading,
-    Sampling,
-    Wording,
-    with_options,
-)
-from diffeval.cli.parse import counts, keep
+from diffeval.cli.options import CKPT_HELP, SCORING, Common, Judging, Measured, Scored, with_options
+from diffeval.cli.parse import counts
 from diffeval.cli.running import document, reporting
 from diffeval.cli.scored import run_and_show
 from diffeval.cli.tables import columns
@@ -35,13 +22,7 @@ Counts = Annotated[str | None, typer.Option("--at", help="Counts to log, e.g. 10
 
 @with_options
 def evaluate(
-    common: Common,
-    loading: Loading,
-    sampling: Sampling,
-    measuring: Measuring,
-    reading: Reading,
-    output: Output,
-    wording: Wording,
+    given: Scored,
     judging: Judging,
     checkpoint: MaybeMeasured = None,
     metrics: Annotated[
@@ -63,9 +44,9 @@ def evaluate(
     diffeval eval digits --metrics fid,clip_score
     diffeval eval --list
     """
-    with reporting(common) as reporter:
+    with reporting(given.common) as reporter:
         if listed:
-            _list(common)
+            _list(given.common)
             return
         if checkpoint is None:
             raise typer.BadParameter("name a checkpoint, e.g. diffeval eval digits, or ask for --list")
@@ -73,18 +54,11 @@ def evaluate(
         logged = counts(at)
         run_and_show(
             checkpoint,
+            given,
             task="eval",
             metrics=wanted,
             n=n if n is not None else max(logged or (), default=None),
             at=logged if logged or n is None else (n,),
-            keep=keep(measuring.keep),
-            common=common,
-            loading=loading,
-            sampling=sampling,
-            measuring=measuring,
-            reading=reading,
-            output=output,
-            wording=wording,
             judging=judging,
             reporter=reporter,
         )
@@ -93,13 +67,7 @@ def evaluate(
 @with_options
 def pr(
     checkpoint: Measured,
-    common: Common,
-    loading: Loading,
-    sampling: Sampling,
-    measuring: Measuring,
-    reading: Reading,
-    output: Output,
-    wording: Wording,
+    given: Scored,
     n: Number = None,
     at: Counts = None,
 ) -> None:
@@ -109,22 +77,15 @@ def pr(
     diffeval pr digits --n 2000
     diffeval pr images:samples --ref folder:photos@train
     """
-    with reporting(common) as reporter:
+    with reporting(given.common) as reporter:
         logged = counts(at)
         run_and_show(
             checkpoint,
+            given,
             task="pr",
             metrics=PR,
             n=n if n is not None else max(logged or (), default=None),
             at=logged if logged or n is None else (n,),
-            keep=keep(measuring.keep),
-            common=common,
-            loading=loading,
-            sampling=sampling,
-            measuring=measuring,
-            reading=reading,
-            output=output,
-            wording=wording,
             reporter=reporter,
         )
 

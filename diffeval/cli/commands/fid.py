@@ -4,19 +4,8 @@ from typing import Annotated
 
 import typer
 
-from diffeval.cli.options import (
-    SCORING,
-    Common,
-    Loading,
-    Measured,
-    Measuring,
-    Output,
-    Reading,
-    Sampling,
-    Wording,
-    with_options,
-)
-from diffeval.cli.parse import counts, keep
+from diffeval.cli.options import SCORING, Measured, Scored, with_options
+from diffeval.cli.parse import counts
 from diffeval.cli.running import reporting
 from diffeval.cli.scored import run_and_show
 
@@ -27,13 +16,7 @@ FIRST = 1000
 @with_options
 def fid(
     checkpoint: Measured,
-    common: Common,
-    loading: Loading,
-    sampling: Sampling,
-    measuring: Measuring,
-    reading: Reading,
-    output: Output,
-    wording: Wording,
+    given: Scored,
     n: Annotated[
         int | None,
         typer.Option(
@@ -62,24 +45,17 @@ def fid(
     diffeval fid digits --w 3 --at 500,2500 --json
     diffeval fid digits --precision 0.05 --max-n 20000
     """
-    with reporting(common) as reporter:
+    with reporting(given.common) as reporter:
         logged = counts(at)
         run_and_show(
             checkpoint,
+            given,
             task="fid",
             metrics=("fid", "kid"),
             n=n if n is not None else max(logged or (), default=FIRST if precision is not None else None),
             at=logged,
             precision=precision,
             max_n=max_n,
-            keep=keep(measuring.keep),
-            common=common,
-            loading=loading,
-            sampling=sampling,
-            measuring=measuring,
-            reading=reading,
-            output=output,
-            wording=wording,
             reporter=reporter,
         )
 
