@@ -120,7 +120,7 @@ def _of_transformers(name: str) -> Any:
         import transformers
     except ImportError as error:
         raise DiffevalError(
-            "checkpoint: text-to-image pipelines need transformers (the extra t2i); run: pip install 'transformers>=4.45'"
+            "checkpoint: text-to-image pipelines need transformers (extra t2i); run: pip install 'transformers>=4.45'"
         ) from error
     said: Any = transformers.utils.logging
     said.set_verbosity_error()
