@@ -266,5 +266,5 @@ def _score(estimate: Estimate, n: int, null: Null | None, params: Mapping[str, P
         n=n,
         null=null,
         higher_is_better=estimate.higher_is_better,
-        params={**params, **estimate.params},
+        params={**params, **estimate.params, **({} if estimate.comparable_across_n else {"depends_on_n": True})},
     )

@@ -20,9 +20,9 @@ from math import sqrt
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import t as student
 
 from diffeval.metrics.metric import Array
+from diffeval.metrics.student import quantile
 
 # Directions at which half of the correction is taken; and the least fourth moment that a sample can tell from none.
 EVEN, LEAST_FOURTH = 32.0, 1e-4
@@ -163,11 +163,15 @@ class DifferenceError:
         variance: of the difference.
         caution: what an interval adds to it, see ``Variance.caution``.
         freedom: degrees of freedom.
+        pairs: the part of the variance that falls as 1 / n^2.
+        reference: the part that more generated images leave as it is.
     """
 
     variance: float
     caution: float
     freedom: int
+    pairs: float = 0.0
+    reference: float = 0.0
 
     @property
     def std_error(self) -> float:
@@ -177,13 +181,13 @@ class DifferenceError:
     @property
     def half_width(self) -> float:
         """Of its 95% interval."""
-        return float(student.ppf(0.975, self.freedom)) * sqrt(self.variance + self.caution)
+        return quantile(0.975, self.freedom) * sqrt(self.variance + self.caution)
 
 
 def paired_error(one: Terms, other: Terms) -> DifferenceError:
     """Error of the difference of two distances whose images share seeds, labels and reference."""
     moved = (one - other).variance()
-    return DifferenceError(moved.at(1.0), moved.caution, len(one.pseudo[0]) - 1)
+    return DifferenceError(moved.at(1.0), moved.caution, len(one.pseudo[0]) - 1, moved.pairs, moved.reference)
 
 
 def unpaired_error(one: Terms, other: Terms) -> DifferenceError:
@@ -191,11 +195,13 @@ def unpaired_error(one: Terms, other: Terms) -> DifferenceError:
 
     A reference that is a sample is the same for both: what it moves in both alike is no part of the error.
     """
-    own, caution = 0.0, 0.0
+    own, pairs, caution, reference = 0.0, 0.0, 0.0, 0.0
     for terms in (one, other):
         parts = terms.variance()
-        own += parts.own + parts.pairs + parts.across
+        own += parts.own + parts.across
+        pairs += parts.pairs
         caution += parts.caution
     if len(one.pseudo) > 1 and len(other.pseudo) > 1:
-        own += Terms((one.pseudo[1] - other.pseudo[1],), (None,), None).variance().own
-    return DifferenceError(own, caution, min(len(one.pseudo[0]), len(other.pseudo[0])) - 1)
+        reference = Terms((one.pseudo[1] - other.pseudo[1],), (None,), None).variance().own
+    freedom = min(len(one.pseudo[0]), len(other.pseudo[0])) - 1
+    return DifferenceError(own + pairs + reference, caution, freedom, pairs, reference)
