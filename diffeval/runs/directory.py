@@ -27,6 +27,7 @@ from diffeval.runs.files import read_arrays, replace_arrays, replace_text, requi
 from diffeval.runs.protocol import fingerprint
 from diffeval.runs.provenance import own_version
 from diffeval.runs.records import Protocol, Results
+from diffeval.runs.seal import require_whole, sealed
 
 SCHEMA = "diffeval.run/1"
 
@@ -188,8 +189,20 @@ class RunDirectory:
                 path.unlink()
 
     def save_results(self, results: Results) -> None:
-        """Writes the results document; the folder's own name in it is relative, so that it may be moved."""
-        replace_text(self.results_path, to_json(results_document(dataclasses.replace(results, run="."))))
+        """Writes the results document, sealed with the terms that lie beside it: these are written first.
+
+        The folder's own name in it is relative, so that it may be moved.
+        """
+        document = results_document(dataclasses.replace(results, run="."))
+        replace_text(self.results_path, to_json(sealed(document, self.path / "terms.npz")))
+
+    def require_whole(self) -> None:
+        """Refuses results, or terms, that are not as the run wrote them.
+
+        Raises:
+            DiffevalError: see ``diffeval.runs.seal.require_whole``.
+        """
+        require_whole(self.results_path, self.path / "terms.npz")
 
     def save_arrays(self, name: str, arrays: Mapping[str, Any]) -> None:
         """Writes ``name``.npz."""
