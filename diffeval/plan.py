@@ -151,7 +151,7 @@ def plan_sampling(checkpoint: Checkpoint, settings: Settings) -> SamplingPlan:
     if checkpoint.text is not None and checkpoint.asked is None:
         raise DiffevalError(f"prompts: {checkpoint.name} makes images of text; give --prompts FILE")
     generator = Generator(
-        denoiser=checkpoint.denoiser,
+        denoiser=checkpoint.denoiser if checkpoint.at_w is None or w is None else checkpoint.at_w(w),
         shape=checkpoint.shape,
         schedule=checkpoint.schedule,
         prediction=checkpoint.prediction,
@@ -165,19 +165,16 @@ def plan_sampling(checkpoint: Checkpoint, settings: Settings) -> SamplingPlan:
         dtype=settings.dtype,
         decode=checkpoint.decode,
         rounding=settings.rounding,
-        interval=_interval(settings, w),
-        rescale=_rescale(settings, w),
+        interval=_interval(settings, w, checkpoint),
+        rescale=_rescale(settings, w, checkpoint),
         prompts=checkpoint.asked,
         pixels=checkpoint.image_shape,
+        distilled=checkpoint.at_w is not None,
     )
-    fitting = pick_batch(device, checkpoint.shape, branches=_branches(w))
+    fitting = pick_batch(device, checkpoint.shape, branches=generator.branches)
     batch = settings.batch or min(fitting, max(LEAST_BATCH, 1 << (settings.n - 1).bit_length()))
     checkpoint.network.to(device)
     return SamplingPlan(generator, batch, batch * max(1, CHUNK // batch))
-
-
-def _branches(w: float | None) -> int:
-    return 1 if w in (None, 0.0, 1.0) else 2
 
 
 def _guidance_scale(checkpoint: Checkpoint, w: float | None) -> float | None:
@@ -186,7 +183,7 @@ def _guidance_scale(checkpoint: Checkpoint, w: float | None) -> float | None:
             raise DiffevalError(f"sampling: w={w:g}, but {checkpoint.name} is unconditional; leave --w out")
         return None
     w = checkpoint.guidance if w is None else w
-    if w != 1.0 and checkpoint.null_class is None:
+    if w != 1.0 and checkpoint.null_class is None and checkpoint.at_w is None:
         raise DiffevalError(
             f"sampling: w={w:g} needs a null condition, and {checkpoint.name} has none; use --w 1, "
             f"or train with --drop-condition 0.1"
@@ -194,7 +191,10 @@ def _guidance_scale(checkpoint: Checkpoint, w: float | None) -> float | None:
     return w
 
 
-def _interval(settings: Settings, w: float | None) -> tuple[float, float] | None:
+_DISTILLED = "is guidance-distilled: w is an input of its network"
+
+
+def _interval(settings: Settings, w: float | None, checkpoint: Checkpoint) -> tuple[float, float] | None:
     if settings.interval is None:
         return None
     low, high = settings.interval
@@ -202,15 +202,19 @@ def _interval(settings: Settings, w: float | None) -> tuple[float, float] | None
         raise DiffevalError(f"sampling: --interval {low:g}:{high:g} is none; give sigma from low to high, e.g. 0.3:5")
     if w is None:
         raise DiffevalError("sampling: --interval restricts guidance, and the checkpoint is unconditional")
+    if checkpoint.at_w is not None:
+        raise DiffevalError(f"sampling: --interval restricts guidance, and {checkpoint.name} {_DISTILLED}")
     return settings.interval
 
 
-def _rescale(settings: Settings, w: float | None) -> float:
+def _rescale(settings: Settings, w: float | None, checkpoint: Checkpoint) -> float:
     phi = settings.rescale or 0.0
     if not 0 <= phi <= 1:
         raise DiffevalError(f"sampling: --rescale {phi:g} is not between 0 and 1")
     if phi and w is None:
         raise DiffevalError("sampling: --rescale scales guidance back, and the checkpoint is unconditional")
+    if phi and checkpoint.at_w is not None:
+        raise DiffevalError(f"sampling: --rescale scales guidance back, and {checkpoint.name} {_DISTILLED}")
     return phi
 
 

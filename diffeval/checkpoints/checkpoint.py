@@ -66,6 +66,8 @@ class Checkpoint:
         prompts: the texts that it was given for conditions; empty without.
         asked: which of them each image has; None without.
         guidance: scale that it is meant to be sampled with.
+        at_w: the denoiser at a guidance scale, where that is an input of the network (it is guidance-distilled);
+            ``denoiser`` is the one at w = 1. None for any other.
     """
 
     name: str
@@ -95,6 +97,7 @@ class Checkpoint:
     prompts: tuple[Prompt, ...] = ()
     asked: Prompts | None = None
     guidance: float = 1.0
+    at_w: Callable[[float], Denoiser] | None = None
 
     @property
     def image_shape(self) -> Shape:

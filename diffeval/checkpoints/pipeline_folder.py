@@ -1,4 +1,4 @@
-"""Loader for a folder of a diffusers pipeline that works on latents: Stable Diffusion 1, 2 and XL, DiT, LDM."""
+"""Loader for a folder of a diffusers pipeline that works on latents, of one of the kinds in ``pipelines``."""
 
 import dataclasses
 import hashlib
@@ -17,19 +17,19 @@ from diffeval.checkpoints.components import files_of, read_component, read_token
 from diffeval.checkpoints.declaration import UNIT_RANGE, Declaration
 from diffeval.checkpoints.latents import Latents
 from diffeval.checkpoints.options import LoadOptions
+from diffeval.checkpoints.pipeline_sampling import as_called, shape_of
 from diffeval.checkpoints.pipelines import KINDS, Kind
 from diffeval.checkpoints.safety import CLASSES, safety_checker
 from diffeval.checkpoints.scheduler_config import FILE, DeclaredScheduler, read_json, read_scheduler
 from diffeval.checkpoints.text import TextCondition
 from diffeval.checkpoints.text_encoding import text_condition
+from diffeval.checkpoints.text_networks import is_distilled
 from diffeval.data.prompts import read_prompts
 from diffeval.errors import DiffevalError
 
 INDEX = "model_index.json"
 # Prompts that lie beside the weights, used where the user gives none.
 PROMPTS = "prompts.csv"
-# Settings of schedulers that Stable Diffusion's pipeline overrides, saying so, as files of its first year had them.
-OUTDATED = {"steps_offset": 1, "clip_sample": False}
 # What the checkpoint was trained on, where somebody says so: {"data": as ``--ref`` takes it, "data_hash": sha256}.
 TRAINED = "diffeval.json"
 
@@ -50,11 +50,12 @@ class PipelineFolder:
         assert kind is not None, "the folder was accepted"
         index = read_json(folder / INDEX)
         classes = check_index(folder, kind, index)
-        scheduler, changed = _as_called(kind, _scheduler(folder, index, options))
         parts = {name: read_component(folder / name, one) for name, one in classes.items() if "tokenizer" not in name}
+        shape = shape_of(parts[kind.network], kind, folder / kind.network, options.shape)
+        scheduler, changed = as_called(kind, _scheduler(folder, index, options), parts[kind.network], shape)
         network, latents = parts[kind.network], latents_of(parts[kind.vae], parts[kind.network], folder / kind.network)
         text = _text(folder, kind, index, classes, parts, latents)
-        found = _found(folder, kind, index, network, scheduler, text, options)
+        found = _found(folder, kind, index, network, scheduler, text, shape)
         found = dataclasses.replace(found, assumptions=(*found.assumptions, *changed))
         checkpoint = build(found, options)
         if checkpoint.shape[0] != latents_channels(parts[kind.vae]):
@@ -70,7 +71,7 @@ class PipelineFolder:
             decode=latents.decode if checker is None else lambda x: checker(latents.decode(x)),
             latents=latents,
             text=text,
-            guidance=kind.guidance,
+            guidance=1.0 if kind.text == "flux" and not is_distilled(network) else kind.guidance,
             assumptions=(*checkpoint.assumptions, *((said,) if said else ())),
         )
 
@@ -167,22 +168,6 @@ def _scheduler(folder: Path, index: Mapping[str, Any], options: LoadOptions) -> 
         return None
 
 
-def _as_called(kind: Kind, declared: DeclaredScheduler | None) -> tuple[DeclaredScheduler | None, tuple[str, ...]]:
-    """The scheduler as the pipeline samples by it: Stable Diffusion's changes two settings of older files."""
-    if declared is None or kind.name != "StableDiffusionPipeline":
-        return declared, ()
-    config = dict(declared.sampler.config)
-    wrong = {name: value for name, value in OUTDATED.items() if config.get(name, value) != value}
-    if not wrong:
-        return declared, ()
-    sampler = dataclasses.replace(declared.sampler, config={**config, **wrong})
-    sampled_by = dataclasses.replace(declared.sampled_by, config={**declared.sampled_by.config, **wrong})
-    said = ", ".join(f"{name} {config[name]} as {value}" for name, value in wrong.items())
-    return dataclasses.replace(declared, sampler=sampler, sampled_by=sampled_by), (
-        f"the scheduler's {said}, as {kind.name} takes it",
-    )
-
-
 def _text(
     folder: Path, kind: Kind, index: Mapping[str, Any], classes: Mapping[str, str], parts: Mapping[str, Any],
     latents: Latents,
@@ -203,20 +188,20 @@ def _found(
     network: torch.nn.Module,
     scheduler: DeclaredScheduler | None,
     text: TextCondition | None,
-    options: LoadOptions,
+    shape: tuple[int, int, int],
 ) -> Found:
     config: Any = network.config
     classes = _class_names(network, index)
     trained = read_json(folder / TRAINED) if (folder / TRAINED).is_file() else {}
     declaration = Declaration(
-        shape=_shape(config, folder / kind.network, options),
+        shape=shape,
         schedule=scheduler.schedule if scheduler else None,
         prediction=scheduler.prediction if scheduler else None,
         value_range=UNIT_RANGE,
         time="step",
         classes=classes,
         null_class=len(classes) if classes else None,
-        learned_variance=int(config.out_channels) == 2 * int(config.in_channels),
+        learned_variance=int(config.out_channels or config.in_channels) == 2 * int(config.in_channels),
         sampler=scheduler.sampler if scheduler else None,
         steps=kind.steps if scheduler else None,
         reference=trained.get("data"),
@@ -239,14 +224,6 @@ def _found(
         assumptions=(said,) if left else (),
         sampled_by=None if scheduler is None else scheduler.sampled_by,
     )
-
-
-def _shape(config: Any, place: Path, options: LoadOptions) -> tuple[int, int, int] | None:
-    size = config.sample_size
-    if size is None and options.shape is None:
-        raise DiffevalError(f"checkpoint: {place}/config.json has no sample_size; give --shape of its latents")
-    sides = (size, size) if isinstance(size, int) else size
-    return None if sides is None else (int(config.in_channels), int(sides[0]), int(sides[1]))
 
 
 def _class_names(network: torch.nn.Module, index: Mapping[str, Any]) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ _CLIP, _CLIP_TOKENS = {"transformers": ("CLIPTextModel",)}, {"transformers": ("C
 
 
 _PROJECTED = {"transformers": ("CLIPTextModelWithProjection",)}
+_T5, _T5_TOKENS = {"transformers": ("T5EncoderModel",)}, {"transformers": ("T5Tokenizer", "T5TokenizerFast")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,7 @@ class Kind:
         steps: its sampling steps.
         left_out: components that are not read: they blank images, or take images for input.
         optional: components that may be missing.
+        text: how it reads text: clip, xl, sd3 or flux; empty for one that takes none.
     """
 
     name: str
@@ -36,11 +38,17 @@ class Kind:
     steps: int = 50
     left_out: tuple[str, ...] = ()
     optional: tuple[str, ...] = ()
+    text: str = ""
 
     @property
     def encoders(self) -> tuple[str, ...]:
         """Components that read text, in order."""
         return tuple(name for name in self.parts if name.startswith("text_encoder"))
+
+    @property
+    def flow(self) -> bool:
+        """Whether its network gives a velocity."""
+        return self.text in ("sd3", "flux")
 
 
 KINDS: dict[str, Kind] = {
@@ -54,6 +62,18 @@ KINDS: dict[str, Kind] = {
              "tokenizer": _CLIP_TOKENS},
             guidance=7.5,
             left_out=("safety_checker", "feature_extractor", "image_encoder"),
+            text="clip",
+        ),
+        Kind(
+            "LatentConsistencyModelPipeline",
+            "unet",
+            "vae",
+            {"unet": {"diffusers": ("UNet2DConditionModel",)}, "vae": _KL, "text_encoder": _CLIP,
+             "tokenizer": _CLIP_TOKENS},
+            guidance=8.5,
+            steps=4,
+            left_out=("safety_checker", "feature_extractor", "image_encoder"),
+            text="clip",
         ),
         Kind(
             "StableDiffusionXLPipeline",
@@ -64,6 +84,7 @@ KINDS: dict[str, Kind] = {
              "tokenizer": _CLIP_TOKENS, "tokenizer_2": _CLIP_TOKENS},
             guidance=5.0,
             left_out=("feature_extractor", "image_encoder"),
+            text="xl",
         ),
         Kind(
             "StableDiffusion3Pipeline",
@@ -71,12 +92,23 @@ KINDS: dict[str, Kind] = {
             "vae",
             {"transformer": {"diffusers": ("SD3Transformer2DModel",)}, "vae": _KL,
              "text_encoder": _PROJECTED, "text_encoder_2": _PROJECTED, "tokenizer": _CLIP_TOKENS,
-             "tokenizer_2": _CLIP_TOKENS, "text_encoder_3": {"transformers": ("T5EncoderModel",)},
-             "tokenizer_3": {"transformers": ("T5Tokenizer", "T5TokenizerFast")}},
+             "tokenizer_2": _CLIP_TOKENS, "text_encoder_3": _T5, "tokenizer_3": _T5_TOKENS},
             guidance=7.0,
             steps=28,
             left_out=("feature_extractor", "image_encoder"),
             optional=("text_encoder_3", "tokenizer_3"),
+            text="sd3",
+        ),
+        Kind(
+            "FluxPipeline",
+            "transformer",
+            "vae",
+            {"transformer": {"diffusers": ("FluxTransformer2DModel",)}, "vae": _KL, "text_encoder": _CLIP,
+             "text_encoder_2": _T5, "tokenizer": _CLIP_TOKENS, "tokenizer_2": _T5_TOKENS},
+            guidance=3.5,
+            steps=28,
+            left_out=("feature_extractor", "image_encoder"),
+            text="flux",
         ),
         Kind(
             "DiTPipeline",

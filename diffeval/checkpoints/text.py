@@ -3,7 +3,7 @@
 import dataclasses
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,8 +16,8 @@ from diffeval.data.prompts import Prompt
 from diffeval.diffusion.conditions import Prompts
 from diffeval.errors import DiffevalError
 
-# Calls a network with what texts were encoded to.
-Call = Callable[[torch.nn.Module, torch.Tensor, torch.Tensor, Mapping[str, torch.Tensor]], torch.Tensor]
+# Calls a network with what texts were encoded to, and with w: call(network, x, t, encoded, w).
+Call = Callable[[torch.nn.Module, torch.Tensor, torch.Tensor, Mapping[str, torch.Tensor], float], torch.Tensor]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -32,6 +32,7 @@ class TextCondition:
         count: tokens of a text.
         prompts: that lie beside the weights, used where the user gives none.
         recorded: what else conditions an image, such as SDXL's sizes; part of the protocol.
+        distilled: whether the guidance scale is an input of the network, and no second prediction is needed.
     """
 
     encode: Encode
@@ -41,15 +42,16 @@ class TextCondition:
     count: Callable[[str], int]
     prompts: tuple[Prompt, ...] = ()
     recorded: Mapping[str, Any] = field(default_factory=dict)
+    distilled: bool = False
 
-    def network_call(self, table: TextTable, null: int) -> Callable[..., torch.Tensor]:
+    def network_call(self, table: TextTable, null: int, w: float = 1.0) -> Callable[..., torch.Tensor]:
         """``call(network, x, time, condition)`` where the condition is rows of the table, or None for ``null``."""
 
         def call(
             network: torch.nn.Module, x: torch.Tensor, time: torch.Tensor, condition: torch.Tensor | None
         ) -> torch.Tensor:
             rows = [null] * len(x) if condition is None else condition.tolist()
-            return self.call(network, x, time, table.rows(rows, x.device))
+            return self.call(network, x, time, table.rows(rows, x.device), w)
 
         return call
 
@@ -84,19 +86,31 @@ def with_prompts(checkpoint: Checkpoint, prompts: Sequence[Prompt]) -> Checkpoin
     )
     adapter = checkpoint.adapter
     assert isinstance(adapter, Adapter), "a loader of a network adapts it"
-    bound = dataclasses.replace(adapter, conditions=tuple(range(len(texts))), call=text.network_call(table, null))
-    cut = sum(text.count(one) > text.longest for one in dict.fromkeys(texts))
-    said = f"{cut} prompts are longer than the {text.longest} tokens that {checkpoint.name} reads, and are cut"
+    conditions = tuple(range(len(texts)))
+
+    def bound(w: float) -> Adapter:
+        return dataclasses.replace(adapter, conditions=conditions, call=text.network_call(table, null, w))
+
     return dataclasses.replace(
         checkpoint,
-        adapter=bound,
-        denoiser=bound(checkpoint.network),
+        adapter=bound(1.0),
+        denoiser=bound(1.0)(checkpoint.network),
+        at_w=(lambda w: bound(w)(checkpoint.network)) if text.distilled else None,
         classes=classes,
-        null_class=null,
+        null_class=None if text.distilled else null,
         prompts=tuple(ordered),
         asked=asked,
-        assumptions=(*checkpoint.assumptions, *((said,) if cut else ())),
+        assumptions=(*checkpoint.assumptions, *_said(checkpoint.name, text, texts, negatives)),
     )
+
+
+def _said(name: str, text: TextCondition, texts: Sequence[str], negatives: Sequence[str]) -> Iterator[str]:
+    """What becomes of the prompts otherwise than whoever wrote them may think."""
+    cut = sum(text.count(one) > text.longest for one in dict.fromkeys(texts))
+    if cut:
+        yield f"{cut} prompts are longer than the {text.longest} tokens that {name} reads, and are cut"
+    if text.distilled and any(negatives):
+        yield f"negative prompts do nothing: {name} is guidance-distilled, w is an input of its network"
 
 
 def _by_class(prompts: Sequence[Prompt]) -> tuple[tuple[str, ...], list[Prompt]]:

@@ -8,16 +8,15 @@ import torch
 
 from diffeval.checkpoints.diffusers_network import quiet_diffusers
 from diffeval.checkpoints.pipelines import Kind
-from diffeval.checkpoints.text import TextCondition
+from diffeval.checkpoints.text import Call, TextCondition
+from diffeval.checkpoints.text_networks import is_distilled, network_call, sizes_of
 from diffeval.checkpoints.text_table import Encoded
 from diffeval.data.prompts import Prompt
-from diffeval.diffusion.flow import clean
+from diffeval.diffusion.batching import is_out_of_memory
 from diffeval.diffusion.sampling import full_precision
-from diffeval.errors import DiffevalError
 
-SD3 = "StableDiffusion3Pipeline"
-# Of every flow in diffusers.
-TIMESTEPS = 1000
+# Tokens of T5 that Flux reads: the default of its pipeline's call, which has no name there.
+FLUX_TOKENS = 512
 
 
 def text_condition(
@@ -28,28 +27,22 @@ def text_condition(
     encoder: str,
     prompts: tuple[Prompt, ...],
 ) -> TextCondition:
-    """What a pipeline's text encoders make of prompts, and how its network takes that.
-
-    Raises:
-        DiffevalError: for a network that takes the guidance scale as an input.
-    """
+    """What a pipeline's text encoders make of prompts, and how its network takes that."""
     network = parts[kind.network]
-    if getattr(network.config, "time_cond_proj_dim", None) is not None:
-        raise DiffevalError(
-            f"checkpoint: the {kind.network} is guidance-distilled (it takes w as an input, time_cond_proj_dim "
-            f"{network.config.time_cond_proj_dim}); this version does not sample such models"
-        )
     pipeline = _pipeline(kind, index, {**parts, **tokenizers})
-    sizes = _sizes(kind, network, parts[kind.vae])
-    tokenizer = tokenizers["tokenizer"]
+    sizes = sizes_of(network, parts[kind.vae])
+    flux = kind.text == "flux"
+    tokenizer = tokenizers["tokenizer_2" if flux else "tokenizer"]
+    call: Call = network_call(kind, sizes)
     return TextCondition(
-        encode=lambda texts: _encode(kind, pipeline, texts),
+        encode=lambda texts, device: _encode(kind, pipeline, texts, device),
         encoder=encoder,
-        call=_call_flow if kind.name == SD3 else _caller(sizes),
-        longest=int(tokenizer.model_max_length),
+        call=call,
+        longest=FLUX_TOKENS if flux else int(tokenizer.model_max_length),
         count=lambda text: len(tokenizer(text).input_ids),
         prompts=prompts,
         recorded={} if sizes is None else {"original_size": sizes[:2], "crop": sizes[2:4], "target_size": sizes[4:]},
+        distilled=is_distilled(network),
     )
 
 
@@ -58,11 +51,10 @@ def _pipeline(kind: Kind, index: Mapping[str, Any], parts: Mapping[str, Any]) ->
     import diffusers
 
     more: dict[str, Any] = {"scheduler": diffusers.DDIMScheduler(steps_offset=1, clip_sample=False)}
-    if kind.name == SD3:
-        more |= {"scheduler": diffusers.FlowMatchEulerDiscreteScheduler()} | dict.fromkeys(
-            name for name in kind.optional if name not in parts
-        )
-    elif kind.name == "StableDiffusionPipeline":
+    more |= dict.fromkeys(name for name in kind.optional if name not in parts)
+    if kind.flow:
+        more["scheduler"] = diffusers.FlowMatchEulerDiscreteScheduler()
+    elif kind.text == "clip":
         more |= {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
     else:
         more |= {"force_zeros_for_empty_prompt": bool(index.get("force_zeros_for_empty_prompt", True))}
@@ -71,68 +63,48 @@ def _pipeline(kind: Kind, index: Mapping[str, Any], parts: Mapping[str, Any]) ->
         return getattr(diffusers, kind.name)(**parts, **more)
 
 
+def _encode(kind: Kind, pipeline: Any, texts: Sequence[str], device: torch.device) -> Encoded:
+    """What the network takes of each text, made on ``device`` where the encoders find room there."""
+    try:
+        return _encoded(kind, pipeline, texts, device)
+    except (RuntimeError, MemoryError) as error:
+        if device.type == "cpu" or not is_out_of_memory(error):
+            raise
+        return _encoded(kind, pipeline, texts, torch.device("cpu"))
+
+
 @torch.inference_mode()
-def _encode(kind: Kind, pipeline: Any, texts: Sequence[str]) -> Encoded:
-    """What the network takes of each text; the empty text is the pipeline's own for no negative prompt."""
-    device = next(pipeline.text_encoder.parameters()).device
-    options = {"device": device, "num_images_per_prompt": 1, "do_classifier_free_guidance": False}
-    with full_precision(), quiet_diffusers():
-        if kind.name == "StableDiffusionPipeline":
-            return {"encoder_hidden_states": _array(pipeline.encode_prompt(list(texts), **options)[0])}
-        others = {"prompt_2": None, "prompt_3": None} if kind.name == SD3 else {}
-        states, _, pooled, _ = pipeline.encode_prompt(list(texts), **others, **options)
+def _encoded(kind: Kind, pipeline: Any, texts: Sequence[str], device: torch.device) -> Encoded:
+    """The empty text is the pipeline's own for no negative prompt."""
+    encoders = [one for one in (getattr(pipeline, name) for name in kind.encoders) if one is not None]
+    try:
+        for one in encoders:
+            one.to(device)
+        with full_precision(), quiet_diffusers():
+            return _read(kind, pipeline, list(texts), device)
+    finally:
+        # Text is read once; the room is the denoiser's.
+        for one in encoders:
+            one.to("cpu")
+
+
+def _read(kind: Kind, pipeline: Any, texts: list[str], device: torch.device) -> Encoded:
+    options = {"device": device, "num_images_per_prompt": 1}
+    unguided = {"do_classifier_free_guidance": False}
+    if kind.text == "clip":
+        return {"encoder_hidden_states": _array(pipeline.encode_prompt(texts, **options, **unguided)[0])}
+    if kind.text == "flux":
+        states, pooled, _ = pipeline.encode_prompt(texts, None, **options)
+        return {"encoder_hidden_states": _array(states), "text_embeds": _array(pooled)}
+    others = {"prompt_2": None, "prompt_3": None} if kind.text == "sd3" else {}
+    states, _, pooled, _ = pipeline.encode_prompt(texts, **others, **options, **unguided)
     found = {"encoder_hidden_states": _array(states), "text_embeds": _array(pooled)}
-    if kind.name == SD3:
-        return found
-    if pipeline.config.force_zeros_for_empty_prompt:
-        for row, text in enumerate(texts):
-            if not text:
-                for array in found.values():
-                    array[row] = 0.0
+    if kind.text == "xl" and pipeline.config.force_zeros_for_empty_prompt:
+        for row in (row for row, text in enumerate(texts) if not text):
+            for array in found.values():
+                array[row] = 0.0
     return found
 
 
 def _array(tensor: torch.Tensor) -> np.ndarray:
     return tensor.float().cpu().numpy().copy()
-
-
-def _sizes(kind: Kind, network: Any, vae: Any) -> tuple[int, ...] | None:
-    """SDXL's conditioning on sizes: the original's, where the crop begins, the target's; as the pipeline sets them."""
-    if getattr(network.config, "addition_embed_type", None) != "text_time":
-        return None
-    factor = 2 ** (len(vae.config.block_out_channels) - 1)
-    size = network.config.sample_size
-    height, width = (size, size) if isinstance(size, int) else size
-    return (height * factor, width * factor, 0, 0, height * factor, width * factor)
-
-
-def _call_flow(
-    network: torch.nn.Module, x: torch.Tensor, t: torch.Tensor, encoded: Mapping[str, torch.Tensor]
-) -> torch.Tensor:
-    """A transformer that gives a velocity, asked for x_0."""
-
-    def velocity(mixed: torch.Tensor, time: torch.Tensor) -> torch.Tensor:
-        found: torch.Tensor = network(
-            hidden_states=mixed,
-            timestep=time,
-            encoder_hidden_states=encoded["encoder_hidden_states"],
-            pooled_projections=encoded["text_embeds"],
-        ).sample
-        return found
-
-    return clean(velocity, x, t, TIMESTEPS)
-
-
-def _caller(sizes: tuple[int, ...] | None) -> Any:
-    def call(
-        network: torch.nn.Module, x: torch.Tensor, t: torch.Tensor, encoded: Mapping[str, torch.Tensor]
-    ) -> torch.Tensor:
-        more: dict[str, Any] = {}
-        if sizes is not None:
-            ids = torch.tensor([sizes] * len(x), dtype=torch.float32, device=x.device)
-            more["added_cond_kwargs"] = {"text_embeds": encoded["text_embeds"], "time_ids": ids}
-        states = encoded["encoder_hidden_states"]
-        prediction: torch.Tensor = network(x, t, encoder_hidden_states=states, **more).sample
-        return prediction
-
-    return call

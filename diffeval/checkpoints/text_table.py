@@ -17,7 +17,8 @@ from diffeval.runs.files import replace_bytes
 BLOCK = 32
 
 Encoded = Mapping[str, npt.NDArray[np.float32]]
-Encode = Callable[[Sequence[str]], Encoded]
+# encode(texts, device)
+Encode = Callable[[Sequence[str], torch.device], Encoded]
 
 
 class TextTable:
@@ -26,7 +27,7 @@ class TextTable:
     The tensors of a few thousand prompts take gigabytes, so they are read from disk row by row.
 
     Args:
-        encode: float32 arrays [k, ...] by name, of k texts.
+        encode: float32 arrays [k, ...] by name, of k texts, made on a device.
         texts: of the rows.
         encoder: what changes the encoding: the hash of the text encoders' files.
     """
@@ -46,7 +47,7 @@ class TextTable:
     def rows(self, numbers: Sequence[int], device: torch.device) -> dict[str, torch.Tensor]:
         """The tensors of these rows, float32 [len(numbers), ...] by name."""
         places = [divmod(self._place[number], BLOCK) for number in numbers]
-        blocks = [self._block(block) for block, _ in places]
+        blocks = [self._block(block, device) for block, _ in places]
         return {
             name: torch.from_numpy(
                 np.stack([held[name][row] for held, (_, row) in zip(blocks, places, strict=True)])
@@ -54,13 +55,13 @@ class TextTable:
             for name in blocks[0]
         }
 
-    def _block(self, number: int) -> Encoded:
+    def _block(self, number: int, device: torch.device) -> Encoded:
         if number not in self._held:
-            self._held[number] = self._kept(number) or self._made(number)
+            self._held[number] = self._kept(number) or self._made(number, device)
         return self._held[number]
 
-    def _made(self, number: int) -> Encoded:
-        found = self._encode(self._blocks[number])
+    def _made(self, number: int, device: torch.device) -> Encoded:
+        found = self._encode(self._blocks[number], device)
         bad = [name for name, array in found.items() if not np.isfinite(array).all()]
         if bad:
             raise DiffevalError(f"checkpoint: its text encoder gives NaN or infinity ({bad[0]}); look at its weights")

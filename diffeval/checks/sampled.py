@@ -45,7 +45,7 @@ class Sampled:
 def draw_samples(subject: Subject, most: int) -> Images:
     """Images of the first indices, as the user has them sampled."""
     generator = subject.generator
-    each = generator.steps * (1 if generator.w in (None, 0.0, 1.0) else 2)
+    each = generator.steps * generator.branches
     count = min(most, SAMPLES_PER_SEED * subject.n, max(subject.n, PASSES // each))
     subject.reporter.stage("samples", count, "images")
     parts = []

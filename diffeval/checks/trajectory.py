@@ -123,9 +123,9 @@ def trajectory(
         where = f"at t={followed.broken:g}"
         return Finding("fail", f"x_t holds NaN or infinity {where}", fix="see --only untrained", pictures=pictures)
     limits = Limits((moment_warn, moment_fail), (residual_warn, residual_fail), jump_fail, detail_warn)
-    values = _values(followed, moment_warn, guided=generator.w not in (None, 0.0, 1.0))
+    values = _values(followed, moment_warn, guided=generator.branches > 1)
     found = _judge(values, float(followed.rows[0]["t"] or 0), limits)
-    if found.status == "fail" and generator.w not in (None, 0.0, 1.0):
+    if found.status == "fail" and generator.branches > 1:
         found, values = _without_guidance(subject, seeds, found, values, limits)
     if real is None and found.status == "pass":
         found = dataclasses.replace(

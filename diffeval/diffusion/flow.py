@@ -18,6 +18,8 @@ from diffeval.diffusion.schedule import NoiseSchedule, from_alpha_bar
 from diffeval.errors import DiffevalError
 
 SCHEDULER, NAME = "FlowMatchEulerDiscreteScheduler", "flow"
+# What a pipeline of flows knows beside the scheduler's file.
+TOKENS, EVEN = "image_tokens", "even_sigmas"
 # velocity(x, time): time is sigma times T, as these networks take it.
 Velocity = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
@@ -41,25 +43,44 @@ def clean(velocity: Velocity, x: torch.Tensor, t: torch.Tensor, timesteps: int) 
     return mixed - wide * velocity(mixed, sigma * timesteps)
 
 
+def dynamic_shift(config: Mapping[str, Any], tokens: int) -> float:
+    """Mu, the log of the shift, linear in the number of the image's tokens.
+
+    Source: Esser et al. 2024, section 5.3.2, as diffusers' pipelines of flows have it; agrees with them exactly.
+    """
+    few, many = float(config.get("base_image_seq_len", 256)), float(config.get("max_image_seq_len", 4096))
+    low, high = float(config.get("base_shift", 0.5)), float(config.get("max_shift", 1.15))
+    return low + (high - low) * (tokens - few) / (many - few)
+
+
 class FlowScheduler:
     """diffusers' Euler scheduler of flows, told x_0 at the timesteps of ``flow_schedule``.
 
     Args:
-        config: of the scheduler, as its file has it.
+        config: of the scheduler, as its file has it; and what a pipeline says beside it: ``image_tokens``, on which a
+            dynamic shift depends, and ``even_sigmas``, whether noise levels are 1, 1 - 1/steps, ... before the shift.
         steps: of the sampler.
 
     Raises:
-        DiffevalError: for a shift that depends on the size of the images, which a pipeline computes by itself.
+        DiffevalError: for a dynamic shift without the number of tokens.
     """
 
     init_noise_sigma = 1.0
 
     def __init__(self, config: Mapping[str, Any], steps: int) -> None:
+        more: dict[str, Any] = {}
         if config.get("use_dynamic_shifting"):
-            raise DiffevalError(f"sampler: {SCHEDULER} with use_dynamic_shifting is not sampled by this version")
-        known = {key: value for key, value in config.items() if not key.startswith("_")}
+            if TOKENS not in config:
+                raise DiffevalError(
+                    f"sampler: {SCHEDULER} with use_dynamic_shifting shifts by the size of the images, which only a "
+                    f"pipeline's folder says; give that"
+                )
+            more["mu"] = dynamic_shift(config, int(config[TOKENS]))
+        if config.get(EVEN) and not config.get("use_flow_sigmas"):
+            more["sigmas"] = np.linspace(1.0, 1.0 / steps, steps)
+        known = {key: value for key, value in config.items() if not key.startswith("_") and key not in (TOKENS, EVEN)}
         self._inner = FlowMatchEulerDiscreteScheduler.from_config(known)
-        self._inner.set_timesteps(steps)
+        self._inner.set_timesteps(steps, **more)
         self._total = int(self._inner.config.num_train_timesteps)
         self.timesteps = self._inner.timesteps - 1.0
         self.order = 1

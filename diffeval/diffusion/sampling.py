@@ -80,6 +80,7 @@ class Generator:
         rescale: phi, how far guided predictions are scaled back to the spread of conditional ones, 0 to 1.
         prompts: which prompt each image has, where conditions are prompts.
         pixels: (C, H, W) of the images, where they are decoded to another shape.
+        distilled: whether the denoiser was made for ``w``, which then is not applied here.
     """
 
     denoiser: Denoiser
@@ -100,11 +101,17 @@ class Generator:
     rescale: float = 0.0
     prompts: Prompts | None = None
     pixels: tuple[int, int, int] | None = None
+    distilled: bool = False
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
         """(C, H, W) of the images."""
         return self.pixels or self.shape
+
+    @property
+    def branches(self) -> int:
+        """Predictions that a step takes of the network for each image."""
+        return 1 if self.distilled or self.w in (None, 0.0, 1.0) else 2
 
     @property
     def limit(self) -> None:
@@ -180,7 +187,8 @@ class Generator:
         self, x: torch.Tensor, t: torch.Tensor, condition: torch.Tensor | None, null: torch.Tensor | None
     ) -> torch.Tensor:
         """Guided prediction in float32; only the network itself runs in ``dtype``, not the sampler."""
-        w = self.w if self.w is None or within(self.interval, self._log_snr(float(t))) else 1.0
+        inside = self.w is None or within(self.interval, self._log_snr(float(t)))
+        w = self.w if inside and not self.distilled else None if self.w is None else 1.0
         with self._autocast():
             return guided(self.denoiser, x.float(), t, condition, null, w, self.rescale).float()
 

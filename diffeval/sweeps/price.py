@@ -66,13 +66,12 @@ def _timed(work: Callable[[], object]) -> float:
 
 def _sampling(plans: Sequence[SamplingPlan], calls: Sequence[int], n: int) -> Price:
     batches = -(-n // plans[0].batch)
-    known: dict[tuple[int, bool, str], float] = {}
+    known: dict[tuple[int, int, str], float] = {}
     total = 0.0
     for plan, count in zip(plans, calls, strict=True):
         generator = plan.generator
         assert isinstance(generator, Generator), "a sweep samples"
-        guided = generator.w not in (None, 0.0, 1.0)
-        key = (plan.batch, guided, generator.dtype)
+        key = (plan.batch, generator.branches, generator.dtype)
         if key not in known:
             known[key] = _timed(lambda plan=plan: _step(plan))  # type: ignore[misc]
         total += known[key] * count * batches

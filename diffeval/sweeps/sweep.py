@@ -120,7 +120,7 @@ def evaluations(plan: SamplingPlan) -> int:
     """Network evaluations per image: two at each of the sampler's calls where guidance needs both branches."""
     generator = plan.generator
     assert isinstance(generator, Generator), "a sweep samples"
-    return _calls(plan) * (1 if generator.w in (None, 0.0, 1.0) else 2)
+    return _calls(plan) * generator.branches
 
 
 def describe(

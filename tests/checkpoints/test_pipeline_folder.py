@@ -12,7 +12,7 @@ import torch
 from diffusers import DDIMScheduler, StableDiffusionPipeline
 from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker
 from safetensors.torch import load_file, save_file
-from tiny_pipelines import SD_SCHEDULE, make, unet
+from tiny_pipelines import SD_SCHEDULE, make
 from transformers import CLIPConfig, CLIPImageProcessor
 
 from diffeval.checkpoints.checkpoint import Checkpoint, load
@@ -20,7 +20,7 @@ from diffeval.checkpoints.options import LoadOptions
 from diffeval.checkpoints.text import with_prompts
 from diffeval.data.prompts import Prompt
 from diffeval.diffusion.conditions import balanced_labels
-from diffeval.diffusion.noise import initial_noise
+from diffeval.diffusion.noise import initial_noise, step_generators
 from diffeval.errors import DiffevalError
 from diffeval.plan import Settings, plan_images
 from diffeval.prompting import Prompting, given_prompts
@@ -28,14 +28,24 @@ from diffeval.prompting import Prompting, given_prompts
 PROMPTS = (Prompt("0", "a red cat", negative="blurry"), Prompt("1", "two dogs under a tree, and so on and on and on"))
 SHAPE = (4, 8, 8)
 # Of each pipeline's own call.
-GUIDANCE = {"sd": 7.5, "sd-v": 7.5, "sdxl": 5.0, "sd3": 7.0, "dit": 4.0, "ldm": None}
+GUIDANCE = {
+    "sd": 7.5, "sd-v": 7.5, "sdxl": 5.0, "sd3": 7.0, "sd3-t5": 7.0, "dit": 4.0, "ldm": None, "sd-distilled": 7.5,
+    "lcm": 8.5, "flux-dev": 3.5, "flux-schnell": 1.0,
+}  # fmt: skip
+# Those whose networks take w themselves.
+DISTILLED = ("sd-distilled", "lcm", "flux-dev")
 
 
-@pytest.fixture(scope="module", params=["sd", "sd-v", "sdxl", "sd3", "dit", "ldm"])
+def _load(kind: str, folder: Path) -> Checkpoint:
+    """Flux names no size of its images."""
+    return load(folder, LoadOptions(shape=SHAPE) if kind.startswith("flux") else None)
+
+
+@pytest.fixture(scope="module", params=list(GUIDANCE))
 def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Any, Checkpoint]:
     folder = tmp_path_factory.mktemp(request.param) / "pipeline"
     pipeline = make(request.param, folder)
-    checkpoint = load(folder)
+    checkpoint = _load(request.param, folder)
     return request.param, pipeline, with_prompts(checkpoint, PROMPTS) if checkpoint.text else checkpoint
 
 
@@ -60,10 +70,19 @@ def _theirs(kind: str, pipeline: Any, w: float, steps: int, monkeypatch: pytest.
     # One by one where negative prompts differ in being there at all.
     images = []
     for row, one in enumerate(PROMPTS):
-        negative = {"negative_prompt": one.negative} if one.negative else {}
-        images.append(
-            pipeline(one.text, latents=noise[row : row + 1], guidance_scale=w, **negative, **common).images[0]
-        )
+        negative: dict[str, Any] = {"negative_prompt": one.negative} if one.negative else {}
+        latents = noise[row : row + 1]
+        scale = {"guidance_scale": w}
+        if kind.startswith("flux"):
+            latents = pipeline._pack_latents(latents, 1, *SHAPE)
+            common |= {"height": 16, "width": 16}
+        if kind == "flux-schnell":  # guidance as any model's is called true guidance there
+            scale, negative = {"true_cfg_scale": w}, {"negative_prompt": one.negative}
+        elif kind in DISTILLED:
+            negative = {}
+        if kind == "lcm":  # which draws noise at its steps
+            common["generator"] = step_generators(0, range(2))[row]
+        images.append(pipeline(one.text, latents=latents, **scale, **negative, **common).images[0])
     return np.stack(images)
 
 
@@ -84,6 +103,12 @@ def test_the_guidance_scale_is_the_pipelines_own_where_none_is_given(pair: tuple
     generator: Any = plan_images(checkpoint, Settings(n=2, steps=4, device="cpu")).generator
     assert generator.w == GUIDANCE[kind]
     assert generator.image_shape == (3, 16, 16)
+
+
+def test_sizes_that_flux_cannot_draw_are_refused(tmp_path: Path) -> None:
+    make("flux-schnell", tmp_path / "flux")
+    with pytest.raises(DiffevalError, match=r"--shape 4,7,8: FluxPipeline takes latents in squares of 2"):
+        load(tmp_path / "flux", LoadOptions(shape=(4, 7, 8)))
 
 
 def test_latents_and_back_are_the_autoencoders(pair: tuple[str, Any, Checkpoint]) -> None:
@@ -190,14 +215,18 @@ def test_half_precision_variants_are_read_where_there_is_nothing_else(saved: Pat
     assert 0 < np.abs(found - expected).max() < 0.05
 
 
-def test_guidance_distilled_networks_are_recognised(saved: Path, tmp_path: Path) -> None:
-    folder = _copied(saved, tmp_path / "distilled")
-    with torch.random.fork_rng():
-        unet(time_cond_proj_dim=32).save_pretrained(folder / "unet")
-    with pytest.raises(
-        DiffevalError, match=r"is guidance-distilled \(it takes w as an input, time_cond_proj_dim 32\)"
-    ):
-        load(folder)
+def test_a_guidance_distilled_network_is_told_w_and_asked_once(pair: tuple[str, Any, Checkpoint]) -> None:
+    kind, _, checkpoint = pair
+    generator: Any = plan_images(checkpoint, Settings(n=2, steps=4, device="cpu")).generator
+    if kind not in DISTILLED:
+        assert generator.branches == (1 if GUIDANCE[kind] in (None, 1.0) else 2)
+        return
+    assert generator.branches == 1
+    assert "negative prompts do nothing: pipeline is guidance-distilled" in " ".join(checkpoint.assumptions)
+    assert float(np.abs(_ours(checkpoint, 1.0, 4) - _ours(checkpoint, 5.0, 4)).max()) > 1e-3
+    for setting in ({"rescale": 0.5}, {"interval": (0.3, 5.0)}):
+        with pytest.raises(DiffevalError, match=r"pipeline is guidance-distilled: w is an input of its network"):
+            plan_images(checkpoint, Settings(n=2, device="cpu", **setting))  # type: ignore[arg-type]
 
 
 def _with_checker(folder: Path, *, strict: bool) -> None:
@@ -262,9 +291,9 @@ def test_prompts_are_encoded_once_and_kept_by_content(
         text = checkpoint.text
         assert text is not None
 
-        def encode(texts: Any) -> Any:
+        def encode(texts: Any, device: torch.device) -> Any:
             asked.extend(texts)
-            return text.encode(texts)
+            return text.encode(texts, device)
 
         return dataclasses.replace(checkpoint, text=dataclasses.replace(text, encode=encode))
 
