@@ -70,7 +70,7 @@ def test_a_run_holds_what_it_promises(tiny_checkpoint: Path, tmp_path: Path) -> 
     worst = results.tables["raises_fid"]
     assert worst[0]["index"] == int(terms["fid.influence"].argmax())
     assert worst[0]["influence"] >= worst[-1]["influence"]  # type: ignore[operator]
-    assert terms["kid.term"].shape == (300,)
+    assert terms["kid.pseudo"].shape == (30,)
     grid = np.load(tmp_path / "run" / "grid.npz")
     assert grid["images"].shape == (64, 1, 8, 8)
 

@@ -26,7 +26,8 @@ Array = npt.NDArray[np.float64]
 # Degrees of freedom from which on Student's t is the normal law.
 MANY = 5000
 # Where the terms of a score lie that has none of its own: plain FID errs as it does without its bias.
-TERMS_OF = {"fid": "fid_debiased"}
+FRECHET = "fid_debiased"
+TERMS_OF = {"fid": FRECHET}
 
 
 def same_images(one: Side, other: Side) -> bool:
@@ -68,7 +69,7 @@ def paired(name: str, value: float, one: Side, other: Side) -> tuple[Uncertain, 
     by = "seed" if one.arrays.get("labels") is None else "seed and class"
     if _alike("pseudo", ours, theirs):
         return _of(value, paired_error(terms_from(ours), terms_from(theirs)), n), by
-    if _alike("term", ours, theirs):
+    if _alike("term", ours, theirs) and not np.isnan([*ours["term"], *theirs["term"]]).any():
         return _of_terms(value, ours["term"], theirs["term"], one.arrays.get("labels")), by
     if _alike("halves", ours, theirs):
         moved = ours["halves"] - theirs["halves"]
@@ -79,8 +80,8 @@ def paired(name: str, value: float, one: Side, other: Side) -> tuple[Uncertain, 
 def unpaired(name: str, value: float, one: Side, other: Side) -> Uncertain | None:
     """The difference of distances from independent images; None where the score has no jackknife terms."""
     ours, theirs = (side.terms(TERMS_OF.get(name, name)) for side in (one, other))
-    if "pseudo" not in ours or "pseudo" not in theirs:
-        return None
+    if TERMS_OF.get(name, name) != FRECHET or "pseudo" not in ours or "pseudo" not in theirs:
+        return None  # other scores stored an interval of their own, which knows more
     n = max(one.results.provenance.n, other.results.provenance.n)
     return _of(value, unpaired_error(terms_from(ours), terms_from(theirs)), n)
 
@@ -114,7 +115,7 @@ def _of_terms(value: float, ours: Array, theirs: Array, labels: npt.NDArray[np.i
     n, classes = len(moved), 1
     error = float(moved.std(ddof=1)) / sqrt(n)
     if labels is not None:
-        _, places, sizes = np.unique(labels, return_inverse=True, return_counts=True)
+        _, places, sizes = np.unique(labels[:n], return_inverse=True, return_counts=True)
         if sizes.min() > 1:
             classes = len(sizes)
             means = np.bincount(places, moved) / sizes

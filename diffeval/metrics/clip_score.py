@@ -1,6 +1,7 @@
 """CLIP score: whether a picture follows its prompt, beside what another prompt would read."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from math import sqrt
 
 import numpy as np
@@ -72,8 +73,8 @@ def clip_score(
     shared = _shared(prompted, scale, len(flat) - len(read.own))
     return (
         _score(prompted, read, clusters, shared, flat),
-        _margin(read, clusters, shared),
-        _retrieval(read, clusters, shared),
+        _margin(read, clusters, len(set(prompted.prompts)), shared),
+        _retrieval(read, clusters, len(set(prompted.prompts)), shared),
         _diversity(prompted, read, shared),
         unscored,
     )
@@ -119,6 +120,7 @@ def _score(
             "prompt": prompted.rows,
             "text": texts_of(prompted),
             "ids": np.array(prompted.ids),
+            **mean.by_cluster(clusters, len(set(prompted.prompts))),
         },
         tables={
             "prompts": prompt_rows(prompted, read),
@@ -141,34 +143,42 @@ def _shuffled(read: Reading, clusters: Rows) -> dict[str, Param]:
 ALONE = "needs prompts that ask for different things, and all ask for the same"
 
 
-def _margin(read: Reading, clusters: Rows, shared: Mapping[str, Param]) -> Estimate:
+def _margin(read: Reading, clusters: Rows, texts: int, shared: Mapping[str, Param]) -> Estimate:
     if np.isnan(read.others).any():
         return Estimate("clip_margin", None, True, params={"error": ALONE})
-    return _estimate("clip_margin", _gain(read, clusters), shared)
+    mean = _gain(read, clusters)
+    return _estimate("clip_margin", mean, shared, terms=mean.by_cluster(clusters, texts))
 
 
 def _gain(read: Reading, clusters: Rows) -> Mean:
     return left_out_mean(read.own - read.others, clusters, -read.shift)
 
 
-def _retrieval(read: Reading, clusters: Rows, shared: Mapping[str, Param]) -> Estimate:
+def _retrieval(read: Reading, clusters: Rows, texts: int, shared: Mapping[str, Param]) -> Estimate:
     if (read.best < 0).any():
         return Estimate("r_precision", None, True, params={"error": ALONE})
     hits = read.found.astype(np.float64)
     mean = clustered_mean(hits, clusters, 0.0, 1.0)
     if not mean.std_error:  # all, or none: where nothing scatters, only the count tells
-        mean = Mean(mean.value, mean.std_error, share_interval(int(hits.sum()), len(hits)), "binomial, exact interval")
-    return _estimate("r_precision", mean, shared)
+        exact = share_interval(int(hits.sum()), len(hits))
+        mean = replace(mean, ci95=exact, method="binomial, exact interval")
+    return _estimate("r_precision", mean, shared, terms=mean.by_cluster(clusters, texts))
 
 
 def _diversity(prompted: Prompted, read: Reading, shared: Mapping[str, Param]) -> Estimate:
     found = diversities(prompted, read)
+    texts = np.array([text for text, value in enumerate(found) if value is not None], dtype=np.int64)
     values = np.array([value for value in found if value is not None])
     if not len(values):
         reason = "needs two images of a prompt, and no prompt has them"
         return Estimate("within_prompt_diversity", None, True, params={"error": reason})
-    mean = clustered_mean(values, np.arange(len(values), dtype=np.int64), 0.0, 2.0)
-    return _estimate("within_prompt_diversity", mean, {**shared, "prompts": len(values)})
+    mean = clustered_mean(values, texts, 0.0, 2.0)
+    return _estimate(
+        "within_prompt_diversity",
+        mean,
+        {**shared, "prompts": len(values)},
+        terms=mean.by_cluster(texts, len(found)),
+    )
 
 
 def _unscored(prompted: Prompted, flat: npt.NDArray[np.bool_]) -> Estimate:
@@ -185,6 +195,7 @@ def _unscored(prompted: Prompted, flat: npt.NDArray[np.bool_]) -> Estimate:
             "left_out": prompted.missing,
             "std_error_method": "binomial, exact interval",
         },
+        terms={} if prompted.missing else {"term": flat.astype(np.float32)},
     )
 
 

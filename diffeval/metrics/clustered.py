@@ -1,5 +1,6 @@
 """Means of what comes in clusters, such as the images of one prompt."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import sqrt
 
@@ -21,12 +22,23 @@ class Mean:
         std_error: None where a single value tells nothing of it.
         ci95: with t's quantile at one degree of freedom less than there are clusters; None without an error.
         method: what the error counts.
+        pseudo: jackknife pseudo-values of the clusters in ascending order, [G]: their mean has the error. None without
+            clusters.
     """
 
     value: float
     std_error: float | None
     ci95: tuple[float, float] | None
     method: str
+    pseudo: Array | None = None
+
+    def by_cluster(self, clusters: npt.NDArray[np.int64], count: int) -> Mapping[str, Array]:
+        """The pseudo-values of clusters 0 to ``count`` - 1, for a paired comparison; NaN of those not there."""
+        if self.pseudo is None:
+            return {}
+        found = np.full(count, np.nan)
+        found[np.unique(clusters)] = self.pseudo
+        return {"by_prompt": found}
 
 
 def clustered_mean(terms: Array, clusters: npt.NDArray[np.int64], low: float = -np.inf, high: float = np.inf) -> Mean:
@@ -46,8 +58,9 @@ def clustered_mean(terms: Array, clusters: npt.NDArray[np.int64], low: float = -
     value, n = float(terms.mean()), len(terms)
     _, places = np.unique(clusters, return_inverse=True)
     sums = np.bincount(places, weights=terms - value)
-    count = len(sums)
+    count, pseudo = len(sums), None
     if count > 1:
+        pseudo = value + count * sums / n
         error, freedom, method = (
             sqrt(count / (count - 1) * float((sums**2).sum())) / n,
             count - 1,
@@ -58,7 +71,7 @@ def clustered_mean(terms: Array, clusters: npt.NDArray[np.int64], low: float = -
     else:
         return Mean(value, None, None, "none, there is one image")
     half = float(t.ppf(TAIL, freedom)) * error
-    return Mean(value, error, (max(low, value - half), min(high, value + half)), method)
+    return Mean(value, error, (max(low, value - half), min(high, value + half)), method, pseudo)
 
 
 def fixed_error(terms: Array, clusters: npt.NDArray[np.int64]) -> float | None:
@@ -90,4 +103,5 @@ def left_out_mean(terms: Array, clusters: npt.NDArray[np.int64], shift: Array) -
     count = len(known)
     error = sqrt((count - 1) / count * float(((without - without.mean()) ** 2).sum()))
     value, half = float(terms.mean()), float(t.ppf(TAIL, count - 1)) * error
-    return Mean(value, error, (value - half, value + half), "jackknife over prompts, as text and as images")
+    pseudo = count * value - (count - 1) * without
+    return Mean(value, error, (value - half, value + half), "jackknife over prompts, as text and as images", pseudo)

@@ -6,7 +6,7 @@ from math import sqrt
 import numpy as np
 
 from diffeval.metrics.kernel import Within
-from diffeval.metrics.kid import compare_kernels, spread_of, squared_distance
+from diffeval.metrics.kid import compare_kernels, jackknife_terms, spread_of, squared_distance
 from diffeval.metrics.metric import METRICS, Array, Estimate, FeatureSet, LackingError, Metric
 
 LEAST = 20
@@ -78,6 +78,7 @@ def cmmd(generated: FeatureSet, reference: FeatureSet, independent: bool) -> tup
                 "reference_side": "counted" if independent else "held fixed",
                 "std_error_method": "U-statistic, first and second order",
             },
+            terms=jackknife_terms(x, y, (ours, theirs), gaussian_kernel_less_one, SCALE).arrays(),
         ),
     )
 

@@ -71,6 +71,7 @@ def inception_score(generated: FeatureSet, reference: FeatureSet, independent: b
                 "std_error_method": "influence on the logarithm",
             },
             comparable_across_n=False,
+            terms={"term": value * divergences(generated.logits)},
             null=null,
         ),
     )

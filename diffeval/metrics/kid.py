@@ -32,8 +32,10 @@ import numpy as np
 
 from diffeval.metrics.groups import mean_error
 from diffeval.metrics.kernel import Across, Kernel, Side, Within, across, polynomial_kernel, side_of, within
+from diffeval.metrics.kernel_terms import Slopes, kernel_terms
 from diffeval.metrics.metric import METRICS, Array, Estimate, FeatureSet, Metric
 from diffeval.metrics.permutation import PERMUTATIONS, Pool, exchange, make_pool
+from diffeval.metrics.variance import Terms
 
 LEAST = 10
 # Images of a side from which on the variance of its pairs can be told.
@@ -105,6 +107,23 @@ def spread_of(parts: tuple[Part, Part], both: Across) -> Spread:
             twice += part.kernel.double + both.variance
             second += part.kernel.variance
     return Spread(max(raw - twice, 0.0), second, raw)
+
+
+def jackknife_terms(
+    generated: FeatureSet, reference: FeatureSet, parts: tuple[Part, Part], kernel_of: Kernel, scale: float = 1.0
+) -> Terms:
+    """What the difference of two runs needs, of the distance times ``scale``."""
+    ours, theirs = parts
+    assert ours.slopes is not None, "generated images are never held fixed"
+    rank = ours.side.rank
+    return kernel_terms(
+        Slopes(ours.slopes[rank], generated.labels),
+        None if theirs.slopes is None else Slopes(theirs.slopes[theirs.side.rank], reference.labels),
+        generated.features,
+        ours.kernel.partners[rank],
+        kernel_of,
+        scale,
+    )
 
 
 def _direction(parts: tuple[Part, Part], pool: Pool) -> tuple[Array, Array]:
@@ -187,7 +206,7 @@ def kid(generated: FeatureSet, reference: FeatureSet, independent: bool) -> tupl
                 "null_method": f"{PERMUTATIONS} permutations" + (" within classes" if pool.codes[-1] else ""),
                 "null_reference_n": exchanged.reference_n,
             },
-            terms={"term": (ours.kernel.partners - both.generated)[ours.side.rank]},
+            terms=jackknife_terms(generated, reference, (ours, theirs), polynomial_kernel).arrays(),
             null=exchanged.null,
         ),
     )

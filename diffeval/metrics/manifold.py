@@ -82,10 +82,11 @@ def make_cloud(features: Array, centre: Array) -> Cloud:
 
 @dataclass(frozen=True)
 class Reading:
-    """Values of the four scores and their standard errors."""
+    """Values of the four scores, their standard errors, and the scores of the halves that these come from."""
 
     values: Mapping[str, float]
     errors: Mapping[str, float]
+    halves: Mapping[str, tuple[float, ...]]
 
 
 def read(generated: Cloud, real: Cloud) -> Reading:
@@ -108,8 +109,9 @@ def read(generated: Cloud, real: Cloud) -> Reading:
         (whole.real, whole.generated),
     )
     parts = [one.scores(pairs) for one in balls]
-    errors = {name: float(np.std([part[name] for part in parts], ddof=1)) for name in NEIGHBOURS}
-    return Reading(whole.scores(pairs), errors)
+    found = {name: tuple(part[name] for part in parts) for name in NEIGHBOURS}
+    errors = {name: float(np.std(of_halves, ddof=1)) for name, of_halves in found.items()}
+    return Reading(whole.scores(pairs), errors, found)
 
 
 def without_groups(
@@ -210,6 +212,7 @@ def manifold(generated: FeatureSet, reference: FeatureSet, independent: bool) ->
             ci95=_interval(ours.values[name], ours.errors[name], None if name == "density" else 1.0),
             params={"k": k, "n_k": n, "std_error_method": f"{HALVES} halves without replacement"},
             comparable_across_n=False,
+            terms={"halves": np.array(ours.halves[name])},
             null=Null(null.values[name], null.errors[name], n),
         )
         for name, k in NEIGHBOURS.items()

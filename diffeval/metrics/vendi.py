@@ -24,10 +24,11 @@ Rows = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class Diversity:
-    """The effective number of images, and how precisely it is known."""
+    """The effective number of images, how precisely it is known, and what each image moves it by, [n]."""
 
     value: float
     std_error: float
+    moves: Array | None = None
 
 
 def bandwidth(reference: FeatureSet) -> float:
@@ -65,7 +66,8 @@ def diversity(features: Array, width: float, labels: Rows | None = None) -> Dive
                 sums[columns] += block.sum(dim=0).double().cpu().numpy()
     collision = float(sums.sum()) / n**2
     # Image i moves the mean over pairs by twice its own mean.
-    return Diversity(1 / collision, 2 * mean_error(sums / n, labels) / collision**2)
+    moves: Array = -2 * sums / n / collision**2
+    return Diversity(1 / collision, mean_error(moves, labels), moves)
 
 
 def vendi(generated: FeatureSet, reference: FeatureSet, independent: bool) -> tuple[Estimate, ...]:
@@ -138,6 +140,7 @@ def _estimate(name: str, found: Diversity, real: Diversity, n: int, params: Mapp
         ci95=(max(1.0, found.value - QUANTILE * found.std_error), found.value + QUANTILE * found.std_error),
         params=params,
         comparable_across_n=False,
+        terms={} if found.moves is None else {"term": found.moves},
         null=Null(real.value, real.std_error, n),
     )
 

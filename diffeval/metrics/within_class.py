@@ -40,7 +40,7 @@ def within_class(generated: FeatureSet, reference: FeatureSet, independent: bool
     Raises:
         LackingError: without labels, or with fewer than 5 images of some class.
     """
-    value, error = _read(generated)
+    value, error, means = _read(generated)
     null = None
     if reference.labels is not None and reference.classes == generated.classes:
         null = reference.once("within_class", lambda: _null(reference))
@@ -52,12 +52,14 @@ def within_class(generated: FeatureSet, reference: FeatureSet, independent: bool
             std_error=error,
             ci95=(max(0.0, value - QUANTILE * error), value + QUANTILE * error),
             params={"std_error_method": "U-statistic, first order"},
+            terms={"term": means},
             null=null,
         ),
     )
 
 
-def _read(images: FeatureSet) -> tuple[float, float]:
+def _read(images: FeatureSet) -> tuple[float, float, Array]:
+    """Value, standard error, and what each image moves the value by, [n]: twice its mean distance, by class."""
     if images.labels is None:
         raise LackingError("within_class_distance needs images made class by class, and these have no such labels")
     classes = [images.features[images.labels == name] for name in np.unique(images.labels)]
@@ -66,12 +68,15 @@ def _read(images: FeatureSet) -> tuple[float, float]:
         raise LackingError(f"within_class_distance needs {LEAST_CLASS} images of every class, one has {least}")
     means = [mean_distances(one) for one in classes]
     variance = sum(4 * float(one.var(ddof=1)) / len(one) for one in means) / len(means) ** 2
-    return float(np.mean([one.mean() for one in means])), sqrt(variance)
+    moves = np.empty(len(images))
+    for name, one in zip(np.unique(images.labels), means, strict=True):
+        moves[images.labels == name] = 2 * one * len(images) / (len(means) * len(one))
+    return float(np.mean([one.mean() for one in means])), sqrt(variance), moves
 
 
 def _null(reference: FeatureSet) -> Null | None:
     try:
-        value, error = _read(reference)
+        value, error, _ = _read(reference)
     except LackingError:
         return None
     return Null(value, error, len(reference))

@@ -37,9 +37,9 @@ BY_PLACE: dict[str, set[str]] = {**HALVES, **GROUPS}
 BY_REFERENCE_PLACE: dict[str, set[str]] = {**{name: {"value", "std_error"} for name in HALVES}, **GROUPS}
 # Of distances and their sums in float32.
 ROUNDING = {"vendi": 1e-6, "within_class": 1e-6, "clip_score": 1e-6}
-# Block sizes that bound memory; BLOCK of pairs.py is the images that an estimator takes together.
+# Block sizes that bound memory; BLOCK of the others is the images that an estimator takes together.
 MEMORY_BLOCKS = ("kernel", "vendi", "neighbours", "within_class", "within_mode", "clip_reading")
-OTHER_BLOCKS = ("pairs",)
+OTHER_BLOCKS = ("pairs", "kernel_terms")
 
 
 def _side(seed: int, n: int, shift: float) -> FeatureSet:
