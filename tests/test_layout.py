@@ -27,6 +27,7 @@ ROWS = (
         "mode_pictures",
         "per_class",
         "prepared",
+        "price",
         "ready",
         "measured",
         "published",
@@ -44,13 +45,13 @@ ROWS = (
     ("work", "prompt_tables", "outcome"),
     ("checks",),
     ("evaluate", "examine", "examine_log", "sweeps", "describe", "compare", "refs"),
-    ("report", "doctor"),
+    ("gate", "report", "doctor"),
     ("cli", "__main__"),
 )
 ROW_OF = {part: number for number, row in enumerate(ROWS) for part in row}
 # Everything in these parts, but for the one file that needs its matrix product.
 TORCH_AFTER_ALL = {PACKAGE / "metrics" / "neighbours.py"}
-WITHOUT_TORCH = ("runs", "report", "compare", "errors", "registry", "progress", "cache", "metrics")
+WITHOUT_TORCH = ("runs", "report", "gate", "compare", "errors", "registry", "progress", "cache", "metrics")
 
 
 def _files() -> list[Path]:

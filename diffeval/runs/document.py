@@ -53,6 +53,11 @@ def read_results(path: Path) -> Results:
         data = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise DiffevalError(f"results: cannot read {path}: {error}") from error
+    return parse_results(data, str(path))
+
+
+def parse_results(data: Any, path: str) -> Results:
+    """The results of a document that was read from ``path``; see ``read_results``."""
     if not isinstance(data, dict) or data.get("schema") != SCHEMA:
         got = data.get("schema") if isinstance(data, dict) else type(data).__name__
         raise DiffevalError(f"results: {path} has schema {got!r}, this version reads {SCHEMA!r}; update diffeval")

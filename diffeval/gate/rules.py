@@ -1,0 +1,230 @@
+"""A rule against the evidence: which numbers it is about, of which runs, and whether these may be held together."""
+
+from dataclasses import dataclass, replace
+from math import sqrt
+
+from diffeval.compare.difference import Difference, difference_of
+from diffeval.compare.protocols import MAKING, SOURCE, Keys, allowed, differing, named
+from diffeval.compare.side import Side
+from diffeval.compare.uncertain import Uncertain, stored
+from diffeval.errors import NoEvidenceError
+from diffeval.gate.calibration import Calibration
+from diffeval.gate.classes import class_regressions, class_values
+from diffeval.gate.config import Margin, Required, Rule
+from diffeval.gate.evidence import Evidence
+from diffeval.gate.question import ALPHA, Kind, Question, Reading
+from diffeval.runs.records import Score
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Against:
+    """What rules are held against beside their own limits.
+
+    Attributes:
+        required: of the protocol.
+        baseline: None where there is none.
+        lacking: why there is none.
+        calibration: of margins in sigmas; None without.
+    """
+
+    required: Required
+    baseline: Evidence | None
+    lacking: str
+    calibration: Calibration | None
+
+
+def read_rule(name: str, rule: Rule, run: Evidence, against: Against) -> Reading:
+    """What a rule finds in the evidence.
+
+    Raises:
+        DiffevalError: if runs contradict each other; what is merely missing is part of the reading.
+    """
+    if rule.check is not None:
+        return _read_check(name, rule, run)
+    low, high = rule.limits
+    kind: Kind = "regression" if rule.max_regression else "window" if None not in (low, high) else "max"
+    reading = Reading(rule, name, "min" if kind == "max" and high is None else kind)
+    try:
+        side = run.side_by_class(rule.subject) if rule.reduce else run.side_with(rule.subject)
+        score = None if rule.reduce else side.score(rule.subject)
+        _require(side, score, against.required)
+        _require_alike(side, score, rule, against)
+        if rule.max_regression is not None:
+            return _read_regression(reading, side, rule.max_regression, against)
+        return _read_limits(reading, side, score)
+    except NoEvidenceError as error:
+        return replace(reading, missing=str(error).removeprefix("compare: "))
+
+
+def _read_check(name: str, rule: Rule, run: Evidence) -> Reading:
+    reading = Reading(rule, name, "check")
+    found = next((one for one in run.checks if one.name == rule.check), None)
+    if found is None:
+        said = f"the check was not made of {run.origin}; give its diffeval check run, too"
+        return replace(reading, missing=said)
+    if found.status == "not-applicable" and not rule.allow_not_applicable:
+        said = f"does not apply: {found.summary}; say allow_not_applicable = true where that is right"
+        return replace(reading, missing=said)
+    return replace(reading, check=(found.status, found.summary))
+
+
+def _require(side: Side, score: Score | None, required: Required) -> None:
+    """Refuses a score that was not measured as the gate file wants."""
+    n = side.results.provenance.n if score is None else score.n
+    if required.n_min is not None and n < required.n_min:
+        raise NoEvidenceError(f"stands on {n} images, [protocol] requires {required.n_min}")
+    unknown = MAKING if SOURCE in required.may_differ and not side.sampled else ()  # of ready-made images
+    for key, wanted in required.settings.items():
+        if key in unknown:
+            continue
+        held = getattr(side.results.protocol, key)
+        named_alike = key in ("extractor", "judge") and str(held).split("/")[0] == wanted
+        if held != wanted and not named_alike:
+            raise NoEvidenceError(f"was measured with {key} {held}, [protocol] requires {wanted}")
+
+
+def _require_alike(side: Side, score: Score | None, rule: Rule, against: Against) -> None:
+    """Refuses a score of another protocol than the baseline's: its limits were set for that one."""
+    if against.baseline is None:
+        return
+    try:
+        other = (
+            against.baseline.side_by_class(rule.subject) if rule.reduce else against.baseline.side_with(rule.subject)
+        )
+    except NoEvidenceError:
+        if rule.max_regression is not None:
+            raise
+        return
+    protocols = side.results.protocol, other.results.protocol
+    wrong = allowed(differing(*protocols, score), *protocols, against.required.may_differ)
+    if wrong:
+        raise NoEvidenceError(_apart(wrong, (protocols[0].sampler is None) is not (protocols[1].sampler is None)))
+
+
+def _apart(wrong: Keys, source: bool) -> str:
+    """Which settings differ, and which may be allowed to."""
+    if source:
+        return (
+            f"run and baseline differ in source: one is ready-made images, the other was sampled; measure both alike, "
+            f'or allow it: may_differ = ["{SOURCE}"]'
+        )
+    free = [key for key in wrong if key in MAKING]
+    keys = [key for key in free if key != "sampler_config" or "sampler" not in free]
+    listed = ", ".join(f'"{key}"' for key in keys)
+    hint = f", or allow it: may_differ = [{listed}]" if len(free) == len(wrong) else ""
+    return f"run and baseline differ in {named(wrong)}; measure both alike{hint}"
+
+
+def _read_limits(reading: Reading, side: Side, score: Score | None) -> Reading:
+    """A score, or each class, against fixed limits."""
+    low, high = reading.rule.limits
+    if score is None:
+        values = class_values(side, reading.rule.subject)
+    else:
+        found = stored(score)
+        if found is None:
+            raise NoEvidenceError(f"{reading.rule.subject} has no standard error, so that no bound is known")
+        values = {"": found}
+    questions = [
+        Question(found, limit, upper, where)
+        for where, found in values.items()
+        for limit, upper in ((low, False), (high, True))
+        if limit is not None
+    ]
+    return _about_worst(replace(reading, questions=tuple(questions)), score)
+
+
+def _read_regression(reading: Reading, side: Side, margin: Margin, against: Against) -> Reading:
+    """A score, or each class, against the baseline."""
+    if against.baseline is None:
+        raise NoEvidenceError(against.lacking)
+    name, free = reading.rule.subject, against.required.may_differ
+    if margin.sigmas is not None:
+        _require_calibrated(side, name, against)
+    if reading.rule.reduce:
+        other = against.baseline.side_by_class(name)
+        changes = class_regressions(side, other, name)
+        questions = [
+            _question(change.found, change.parts, change.lower_is_better, margin, name, against, where)
+            for where, change in changes.items()
+        ]
+        worst = _about_worst(replace(reading, questions=tuple(questions), how="by class, independent"), None)
+        assert worst.worst is not None, "there are classes"
+        both = changes[worst.worst.where].parts
+        return replace(worst, value=both[0].value, baseline=both[1].value)
+    found = difference_of(side, against.baseline.side_with(name), name, may_differ=free)
+    parts = _parts(side, against.baseline.side_with(name), found)
+    question = _question(found.regression, parts, not found.higher_is_better, margin, name, against)
+    n = min(found.counts)
+    ours, theirs = found.values
+    return replace(reading, questions=(question,), value=ours, baseline=theirs, n=n, how=found.how)
+
+
+def _require_calibrated(side: Side, name: str, against: Against) -> None:
+    """Refuses noise that was measured under another protocol: its sigma is that of another number."""
+    assert against.calibration is not None, "the gate file needs one"
+    protocols = side.results.protocol, against.calibration.protocol
+    wrong = allowed(differing(*protocols, side.score(name)), *protocols, against.required.may_differ)
+    if wrong:
+        raise NoEvidenceError(f"run and calibration differ in {named(wrong)}; calibrate with runs of this protocol")
+
+
+def _parts(side: Side, other: Side, found: Difference) -> tuple[Uncertain, Uncertain]:
+    """Both values with their own errors, which a relative margin needs."""
+    both = []
+    for one, count, value in zip((side, other), found.counts, found.values, strict=True):
+        own = stored(one.score(found.score, count))
+        both.append(own or Uncertain(value, 0.0, 0.0, 0.0, None, count))
+    return both[0], both[1]
+
+
+def _question(
+    change: Uncertain,
+    parts: tuple[Uncertain, Uncertain],
+    lower_is_better: bool,
+    margin: Margin,
+    name: str,
+    against: Against,
+    where: str = "",
+) -> Question:
+    """Whether a regression lies within a margin."""
+    if margin.abs is not None:
+        return Question(change, margin.abs, where=where, expected=0.0)
+    if margin.sigmas is not None:
+        assert against.calibration is not None, "the gate file needs one"
+        return Question(change, margin.sigmas * against.calibration.sd(name), where=where, expected=0.0)
+    assert margin.rel is not None, "one of three is given"
+    return _relative(change, parts, lower_is_better, margin.rel, where)
+
+
+def _relative(
+    change: Uncertain, parts: tuple[Uncertain, Uncertain], lower_is_better: bool, share: float, where: str
+) -> Question:
+    """A margin that is a share of the baseline's value is itself uncertain: its error joins that of the change.
+
+    What is asked is whether c - (1 + r) b < 0, or (1 - r) b - c < 0 where higher is better, for the run's c and the
+    baseline's b. With a = 1 + r, or 1 - r, its variance is a V(c - b) + (1 - a) V(c) + (a^2 - a) V(b).
+    """
+    ours, theirs = parts
+    if theirs.value <= 0 or theirs.bound(1 - ALPHA, upper=False) <= 0:
+        raise NoEvidenceError(
+            f"the baseline's value is not told from 0, so that {share:.3g} of it is no margin; give max_regression = "
+            "{ abs = ... }"
+        )
+    a = 1 + share if lower_is_better else 1 - share
+    variance = a * change.std_error**2 + (1 - a) * ours.std_error**2 + (a * a - a) * theirs.std_error**2
+    more = max(0.0, variance - change.std_error**2)
+    wider = replace(
+        change,
+        std_error=sqrt(change.std_error**2 + more),
+        below=sqrt(change.below**2 + more),
+        above=sqrt(change.above**2 + more),
+    )
+    return Question(wider, share * theirs.value, where=where, expected=0.0)
+
+
+def _about_worst(reading: Reading, score: Score | None) -> Reading:
+    """The reading with the value that decides."""
+    worst = reading.worst
+    assert worst is not None, "a rule with a limit asks something"
+    return replace(reading, value=worst.found.value if score is None else score.value, n=worst.found.n)

@@ -1,0 +1,82 @@
+"""What became of a rule, in one sentence with its numbers."""
+
+from diffeval.gate.question import Question, Reading
+from diffeval.report.words import number
+
+
+def sentence(reading: Reading, status: str) -> str:
+    """One sentence about a rule.
+
+    Args:
+        reading: what was found.
+        status: what follows from it beside the other rules.
+    """
+    if reading.missing:
+        return reading.missing
+    if reading.check is not None:
+        return f"{reading.check[0]}: {reading.check[1]}"
+    worst = reading.worst
+    assert worst is not None, "a rule with a limit asks something"
+    begun = _begun(reading, worst)
+    said = _change(worst, status) if reading.kind == "regression" else _level(reading, worst, status)
+    behind = ""
+    if status == "inconclusive":
+        behind = f"; {_wanted(reading, worst)}"
+    elif reading.how and reading.kind == "regression":
+        behind = f"; {reading.how}" + (f", n={reading.n}" if reading.n is not None else "")
+    return f"{begun}: {said}{behind}"
+
+
+def rounded(count: int) -> str:
+    """Upwards to two digits: more would claim too much."""
+    unit = int(10 ** max(0, len(str(count)) - 2))
+    return f"{-(-count // unit) * unit:,}"
+
+
+def _begun(reading: Reading, worst: Question) -> str:
+    """What was read, and what stands beside it."""
+    assert reading.value is not None, "a question has a value"
+    where = f" of class {worst.where}" if worst.where else ""
+    text = f"{reading.rule.subject}{where} {number(reading.value)}"
+    return text if reading.baseline is None else f"{text} against {number(reading.baseline)}"
+
+
+def _change(worst: Question, status: str) -> str:
+    """A regression against its margin."""
+    change, margin = worst.found.value, number(worst.limit)
+    if not change and not worst.found.std_error:
+        return f"no difference, {margin} is allowed"
+    begun = f"{'worse' if change > 0 else 'better'} by {number(abs(change))}"
+    if status == "pass":
+        bound = worst.bound
+        reach = f"worse by at most {number(bound)}" if bound > 0 else f"better by at least {number(-bound)}"
+        return f"{begun}, {reach} (95%), {margin} is allowed"
+    if status == "fail":
+        return f"{begun}, at least by {number(worst.other_bound)} (95%), {margin} is allowed"
+    reach = f"{number(worst.other_bound)} .. {number(worst.bound)} (95% to either side)"
+    return f"{begun}, worse by {reach}, {margin} is allowed"
+
+
+def _level(reading: Reading, worst: Question, status: str) -> str:
+    """A value against fixed limits."""
+    low, high = reading.rule.limits
+    limits = f"{'at most' if worst.upper else 'at least'} {number(worst.limit)} is allowed"
+    if low is not None and high is not None:
+        limits = f"{number(low)} .. {number(high)} is allowed"
+    if status == "inconclusive":
+        ends = sorted((worst.bound, worst.other_bound))
+        return f"{number(ends[0])} .. {number(ends[1])} (95% to either side), {limits}"
+    bound = worst.bound if status == "pass" else worst.other_bound
+    upwards = worst.upper is (status == "pass")
+    return f"{'at most' if upwards else 'at least'} {number(bound)} (95%), {limits}"
+
+
+def _wanted(reading: Reading, worst: Question) -> str:
+    """What would settle an open rule."""
+    if reading.p < 0.05:
+        return "beyond the limit by itself, but not after the correction for the number of rules; measure more images"
+    if reading.needed is None:
+        return "no number of images is known to settle it"
+    if worst.expected is not None and worst.found.value < worst.limit:
+        return f"about n = {rounded(reading.needed)} would settle it"
+    return f"about n = {rounded(reading.needed)} would settle it, if the number stays what it is"
