@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from diffeval.checkpoints.checkpoint import Checkpoint
 from diffeval.data.source import ImageSource, OpenOptions
@@ -14,6 +15,7 @@ from diffeval.measured import Extracting, Measured, Real, open_measured
 from diffeval.plan import SamplingPlan, Settings, plan_images, protocol_of
 from diffeval.precision import make_target
 from diffeval.prepared import Prepared, available, prepare, refuse_impossible
+from diffeval.price import price_lines, prices
 from diffeval.progress import SilentReporter
 from diffeval.prompting import Prompting, given_prompts
 from diffeval.runs.directory import RunDirectory, default_name
@@ -21,6 +23,9 @@ from diffeval.runs.files import require_writable_above
 from diffeval.runs.records import Param, Protocol
 from diffeval.scoring import log_counts
 from diffeval.suite import Suite, choose
+
+# Device memory that a latent model should find free, as a multiple of its weights: activations lie beside them.
+ROOM = 1.3
 
 
 def describe_sampling(
@@ -32,7 +37,7 @@ def describe_sampling(
     """What ``sample`` would do."""
     measured = given_prompts(open_measured(checkpoint), prompting)
     plan = plan_images(measured, settings)
-    lines = _images(measured, plan, settings)
+    lines = [*_images(measured, plan, settings), *_prompts(measured, settings.n)]
     return [*lines, _run(measured, settings, protocol_of("sample", plan.generator), out)]
 
 
@@ -64,15 +69,25 @@ def describe(
     lines = _images(measured, known.plan, settings)
     if target is not None:
         lines.append(f"precision   until ±{100 * target.precision:g}%, at most {target.max_n} images")
+    if known.asked is None:
+        lines += _prompts(measured, settings.n)
     lines += _scores(known, settings, counts, suite)
     for name, given in suite.options.items():
         lines.append(f"options     {name}: {', '.join(f'{key} {value}' for key, value in given.items())}")
+    lines += _takes(known, settings.n, suite, counts)
     if known.extractor.id.endswith(UNFITTED):
         return [*lines, f"run         {out or 'runs/...'} (its extractor is trained first: about a minute, once)"]
     protocol = protocol_of(
         task, known.plan.generator, extractor=known.extractor, reference=known.reference, asked=known.asked
     )
     return [*lines, _run(measured, settings, protocol, out)]
+
+
+def _takes(known: Prepared, n: int, suite: Suite, counts: Sequence[int]) -> list[str]:
+    """What each stage costs, measured on a small piece of it."""
+    generator = known.plan.generator
+    calls = [generator.calls] if isinstance(generator, Generator) else []
+    return price_lines(prices([known.plan], calls, known, n, suite, counts=counts), "takes       ")
 
 
 def _images(measured: Measured, plan: SamplingPlan, settings: Settings) -> list[str]:
@@ -84,7 +99,7 @@ def _images(measured: Measured, plan: SamplingPlan, settings: Settings) -> list[
         return lines
     guidance = "unconditional" if generator.w is None else f"w={generator.w:g}"
     if isinstance(measured, Checkpoint) and measured.latents is not None:
-        lines.append(f"memory      {_memory(measured)}")
+        lines.append(f"memory      {_memory(measured, generator.device, offload=settings.offload)}")
     return [
         *lines,
         f"images      {settings.n}, {generator.image_shape}, {guidance}, seed {settings.seed}",
@@ -93,14 +108,34 @@ def _images(measured: Measured, plan: SamplingPlan, settings: Settings) -> list[
     ]
 
 
-def _memory(checkpoint: Checkpoint) -> str:
+def _prompts(measured: Measured, n: int) -> list[str]:
+    """How many prompts images are made of; nothing for what takes none."""
+    if not isinstance(measured, Checkpoint) or not measured.prompts:
+        return []
+    count = len(measured.prompts)
+    named = f" of {len(measured.classes)} classes" if measured.classes else ""
+    few = f", of which {n} are used" if n < count else ""
+    return [f"prompts     {count}{named}{few}, e.g. {measured.prompts[0].text!r}"]
+
+
+def _memory(checkpoint: Checkpoint, device: torch.device, *, offload: bool) -> str:
     """Of a latent model's weights, in float32 as they are held; ``--dtype`` is that of the computation."""
     assert checkpoint.latents is not None, "asked before"
     parts = {"denoiser": checkpoint.network, "autoencoder": checkpoint.latents.vae}
     sizes = {name: 4e-9 * sum(one.numel() for one in part.parameters()) for name, part in parts.items()}
     told = ", ".join(f"{name} {size:.2g}" for name, size in sizes.items())
-    text = "; text encoders stay on the CPU, each prompt is encoded once" if checkpoint.text is not None else ""
-    return f"{sum(sizes.values()):.2g} GB of weights on the device ({told}), activations beside them{text}"
+    whole = sum(sizes.values())
+    if offload:
+        return (
+            f"{sizes['autoencoder']:.2g} GB of weights stay on {device}, the denoiser's {sizes['denoiser']:.2g} GB "
+            f"come layer by layer"
+        )
+    text = "; text encoders are there only while prompts are encoded, once" if checkpoint.text is not None else ""
+    room = ""
+    if device.type == "cuda":
+        free = 1e-9 * torch.cuda.mem_get_info(device)[0]
+        room = f"; {free:.2g} GB are free" + (", too little: give --offload" if free < ROOM * whole else "")
+    return f"{whole:.2g} GB of weights on {device} ({told}), activations beside them{text}{room}"
 
 
 def _scores(known: Prepared, settings: Settings, counts: Sequence[int], suite: Suite) -> list[str]:

@@ -224,7 +224,9 @@ def _log(measured: Measured, given: Path | None) -> Sequence[Mapping[str, Any]]:
 
 
 def _enough(settings: Settings) -> Settings:
-    """The settings; a variance needs two seeds."""
+    """The settings; a variance needs two seeds, and whoever reads weights needs them all."""
+    if settings.offload:
+        raise DiffevalError("check: reads the network's weights, which --offload moves about; leave --offload out")
     if settings.n < 2:
         raise DiffevalError(f"check: n is {settings.n}, needs at least 2; raise --n")
     return settings

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol as Interface
 
 import torch
+from accelerate import cpu_offload
 
 from diffeval.checkpoints.checkpoint import Checkpoint
 from diffeval.data.pixels import Images, Labels
@@ -45,6 +46,7 @@ class Settings:
         interval: noise levels sigma at which guidance acts, low and high; None for all.
         rescale: phi of guidance rescaling, 0 to 1; None for 0.
         threshold: quantile of dynamic thresholding, 0 to 1; None for none.
+        offload: whether the network's weights stay on the CPU but for the layer at work.
     """
 
     n: int
@@ -61,6 +63,7 @@ class Settings:
     interval: tuple[float, float] | None = None
     rescale: float | None = None
     threshold: float | None = None
+    offload: bool = False
 
 
 class ImageMaker(Interface):
@@ -123,7 +126,20 @@ def plan_images(measured: Measured, settings: Settings) -> SamplingPlan:
 def _refuse_sampling(measured: ReadyImages, settings: Settings) -> None:
     """Ready-made images are not sampled, and a setting that says how would be ignored."""
     usual = Settings(n=settings.n)
-    names = ("seed", "sampler", "steps", "w", "eta", "karras", "dtype", "rounding", "interval", "rescale", "threshold")
+    names = (
+        "seed",
+        "sampler",
+        "steps",
+        "w",
+        "eta",
+        "karras",
+        "dtype",
+        "rounding",
+        "interval",
+        "rescale",
+        "threshold",
+        "offload",
+    )
     given = [f"--{name}" for name in names if getattr(settings, name) != getattr(usual, name)]
     if given:
         raise DiffevalError(f"images: {measured.path} holds ready-made images; leave {', '.join(given)} out")
@@ -171,10 +187,24 @@ def plan_sampling(checkpoint: Checkpoint, settings: Settings) -> SamplingPlan:
         pixels=checkpoint.image_shape,
         distilled=checkpoint.at_w is not None,
     )
-    fitting = pick_batch(device, checkpoint.shape, branches=generator.branches)
+    weights = 0 if settings.offload else _elsewhere(checkpoint.network, device)
+    fitting = pick_batch(device, checkpoint.shape, branches=generator.branches, weights=weights)
     batch = settings.batch or min(fitting, max(LEAST_BATCH, 1 << (settings.n - 1).bit_length()))
-    checkpoint.network.to(device)
+    _place(checkpoint.network, device, offload=settings.offload)
     return SamplingPlan(generator, batch, batch * max(1, CHUNK // batch))
+
+
+def _elsewhere(network: torch.nn.Module, device: torch.device) -> int:
+    """Bytes of weights that are yet to be moved to a device."""
+    return sum(one.nbytes for one in network.parameters() if one.device.type != device.type)
+
+
+def _place(network: torch.nn.Module, device: torch.device, *, offload: bool) -> None:
+    """Moves a network to its device, or has accelerate bring each layer there for as long as it works."""
+    if not offload:
+        network.to(device)
+    elif not hasattr(network, "_hf_hook"):
+        cpu_offload(network, execution_device=device, offload_buffers=True)
 
 
 def _guidance_scale(checkpoint: Checkpoint, w: float | None) -> float | None:

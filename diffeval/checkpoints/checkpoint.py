@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 import torch
 
 from diffeval.checkpoints.latents import Latents
-from diffeval.checkpoints.options import LoadOptions
+from diffeval.checkpoints.options import LoadOptions, flag
 from diffeval.checkpoints.scheduler_config import SamplingScheduler
 from diffeval.data.decode import EXTENSIONS, extension
 from diffeval.data.pixels import Shape
@@ -165,7 +165,7 @@ def load(spec: str | Path, options: LoadOptions | None = None) -> Checkpoint:
     options = options or LoadOptions()
     for name in LOADERS:
         if LOADERS[name].accepts(text, options):
-            return LOADERS[name].load(text, options)
+            return _of_a_pipeline(LOADERS[name].load(text, options), options)
     path = Path(text)
     kind, colon, rest = text.partition(":")
     if (path.is_dir() and _holds_images(path)) or (colon and kind in ("folder", "zip", "npz")):
@@ -180,6 +180,17 @@ def load(spec: str | Path, options: LoadOptions | None = None) -> Checkpoint:
         raise DiffevalError(f"checkpoint: {text} is a file, and none with weights by its name; {_FORMS}")
     near = " did you mean 'digits'?" if get_close_matches(text, ["digits"], cutoff=0.7) else ""
     raise DiffevalError(f"checkpoint: {text} does not exist;{near} {_FORMS}")
+
+
+def _of_a_pipeline(checkpoint: Checkpoint, options: LoadOptions) -> Checkpoint:
+    """The checkpoint, unless the user says of it what only a pipeline of latents can honour."""
+    if checkpoint.latents is None and (options.vae_tiling or options.safety_checker is not None):
+        name = "vae_tiling" if options.vae_tiling else "safety_checker"
+        raise DiffevalError(
+            f"checkpoint: {flag(name)} is of pipelines that work on latents, and {checkpoint.name} works on pixels; "
+            f"leave it out"
+        )
+    return checkpoint
 
 
 def _holds_images(folder: Path) -> bool:

@@ -5,7 +5,9 @@ from typing import Any
 
 import torch
 
+from diffeval.diffusion.batching import is_out_of_memory
 from diffeval.diffusion.sampling import full_precision
+from diffeval.errors import DiffevalError
 
 # From this many pixels on, images are decoded one by one: a decoder's activations take gigabytes each.
 SLICED = 512 * 512
@@ -20,12 +22,14 @@ class Latents:
         scale: declared factor that brings latents to a standard deviation near 1.
         shift: declared mean that is taken off before.
         shape: (C, H, W) of the images.
+        tiled: whether the autoencoder works in overlapping tiles.
     """
 
     vae: torch.nn.Module
     scale: float
     shift: float
     shape: tuple[int, int, int]
+    tiled: bool = False
 
     @torch.inference_mode()
     def decode(self, x: torch.Tensor) -> torch.Tensor:
@@ -33,7 +37,15 @@ class Latents:
         vae: Any = self.vae.to(x.device)
         with full_precision():
             parts = torch.split(x.float(), 1 if self.shape[1] * self.shape[2] >= SLICED else len(x))
-            return torch.cat([vae.decode(part / self.scale + self.shift).sample for part in parts])
+            try:
+                return torch.cat([vae.decode(part / self.scale + self.shift).sample for part in parts])
+            except (RuntimeError, MemoryError) as error:
+                if self.tiled or len(parts[0]) > 1 or not is_out_of_memory(error):
+                    raise
+                raise DiffevalError(
+                    f"sampling: {x.device} has no room to decode one image of {self.shape[1]} x {self.shape[2]}; give "
+                    f"--vae-tiling, which decodes it in parts"
+                ) from error
 
     @torch.inference_mode()
     def encode(self, pixels: torch.Tensor) -> torch.Tensor:

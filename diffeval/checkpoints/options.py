@@ -6,7 +6,7 @@ from typing import Any, Literal
 from diffeval.errors import DiffevalError
 
 # Which weights and which code; every other option replaces what the checkpoint declares.
-_FINDING = ("model", "key", "raw", "safety_checker", "revision", "offline")
+_FINDING = ("model", "key", "raw", "safety_checker", "vae_tiling", "revision", "offline")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +30,7 @@ class LoadOptions:
         preconditioning: ``edm``, ``edm-denoiser`` or ``none``; after a colon, e.g. ``edm:sigma_max=160``, its numbers.
         learned_variance: whether the network's output holds a variance behind the prediction, on C more channels.
         safety_checker: whether a pipeline's own may blank images; None for as it is.
+        vae_tiling: whether a pipeline's images are decoded in overlapping tiles, for which less memory is enough.
         revision: of a checkpoint on the hub.
         offline: never ask the network.
     """
@@ -49,6 +50,7 @@ class LoadOptions:
     preconditioning: str | None = None
     learned_variance: bool | None = None
     safety_checker: bool | None = None
+    vae_tiling: bool = False
     revision: str | None = None
     offline: bool = False
 

@@ -64,6 +64,8 @@ class PipelineFolder:
                 f"{latents_channels(parts[kind.vae])}"
             )
         latents = dataclasses.replace(latents, shape=_decoded(latents, checkpoint.shape))
+        if options.vae_tiling:
+            checkpoint, latents = tiled(checkpoint, latents, classes[kind.vae])
         checker, said = safety_checker(folder, index, options)
         return dataclasses.replace(
             checkpoint,
@@ -130,6 +132,26 @@ def latents_of(vae: torch.nn.Module, network: torch.nn.Module, place: Path) -> L
     if scale is None:
         raise DiffevalError(f"checkpoint: the autoencoder beside {place} has no scaling_factor in its config.json")
     return Latents(vae, float(scale), float(getattr(config, "shift_factor", None) or 0.0), (0, 0, 0))
+
+
+def tiled(checkpoint: Checkpoint, latents: Latents, name: str) -> tuple[Checkpoint, Latents]:
+    """The same with an autoencoder that works in overlapping tiles; its images are others, if slightly.
+
+    Raises:
+        DiffevalError: if the autoencoder cannot.
+    """
+    vae: Any = latents.vae
+    if not hasattr(vae, "enable_tiling"):
+        raise DiffevalError(f"checkpoint: --vae-tiling, but {name} of {checkpoint.name} has no tiles; leave it out")
+    vae.enable_tiling()
+    said = (
+        f"images are decoded in overlapping tiles of {vae.tile_sample_min_size} pixels; where they meet, pixels "
+        f"differ slightly from the pipeline's own"
+    )
+    checkpoint = dataclasses.replace(
+        checkpoint, sha256=hashed(checkpoint.sha256, "tiles"), assumptions=(*checkpoint.assumptions, said)
+    )
+    return checkpoint, dataclasses.replace(latents, tiled=True)
 
 
 def latents_channels(vae: torch.nn.Module) -> int:

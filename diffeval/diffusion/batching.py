@@ -43,18 +43,19 @@ def device_name(device: torch.device) -> str:
     return str(device)
 
 
-def pick_batch(device: torch.device, shape: tuple[int, int, int], *, branches: int) -> int:
+def pick_batch(device: torch.device, shape: tuple[int, int, int], *, branches: int, weights: int = 0) -> int:
     """Images per network call that should fit into free memory: a power of two.
 
     Args:
         device: where the network runs.
         shape: (C, H, W) of its input.
         branches: 2 with guidance, which doubles the network's batch, else 1.
+        weights: bytes of the network that are not in that memory yet.
     """
     cuda = device.type == "cuda"
     free = torch.cuda.mem_get_info(device)[0] if cuda else psutil.virtual_memory().available
     per_image = max(shape[0], 3) * shape[1] * shape[2] * _BYTES * _ACTIVATION_FACTOR * branches
-    fitting = max(1, int(0.5 * free) // per_image)
+    fitting = max(1, int(0.5 * (free - weights)) // per_image)
     largest = 1 << (fitting.bit_length() - 1)
     return min(MAX_BATCH.get(device.type, 64), largest)
 

@@ -114,6 +114,11 @@ class Generator:
         return 1 if self.distilled or self.w in (None, 0.0, 1.0) else 2
 
     @property
+    def calls(self) -> int:
+        """Network calls that a batch takes; both branches of guidance go in one."""
+        return len(build_scheduler(self.sampler, self.schedule, self.prediction, self.steps).timesteps)
+
+    @property
     def limit(self) -> None:
         """There is an image for every index."""
 

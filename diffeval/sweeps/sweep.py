@@ -5,19 +5,20 @@ from pathlib import Path
 
 from diffeval.checkpoints.checkpoint import Checkpoint
 from diffeval.data.source import OpenOptions
-from diffeval.diffusion.samplers import build_scheduler
 from diffeval.diffusion.sampling import Generator
 from diffeval.errors import DiffevalError
 from diffeval.features.extractor import UNFITTED
 from diffeval.measured import Extracting, open_measured
+from diffeval.metrics.metric import FeatureSet
 from diffeval.plan import SamplingPlan, Settings, plan_images
 from diffeval.prepared import prepare
+from diffeval.price import price_lines, prices
 from diffeval.progress import Reporter, SilentReporter
 from diffeval.prompting import Prompting, given_prompts
 from diffeval.runs.records import Results
 from diffeval.sweeps.conclude import save, scale_conclusions, settings_conclusions
 from diffeval.sweeps.grid import Value
-from diffeval.sweeps.price import prices
+from diffeval.sweeps.leave_out import leave_out
 from diffeval.sweeps.run import changed, measure, point_name, suite_of
 
 SCALES = (1.0, 1.5, 2.0, 3.0, 5.0, 7.0, 10.0)
@@ -120,7 +121,7 @@ def evaluations(plan: SamplingPlan) -> int:
     """Network evaluations per image: two at each of the sampler's calls where guidance needs both branches."""
     generator = plan.generator
     assert isinstance(generator, Generator), "a sweep samples"
-    return _calls(plan) * generator.branches
+    return generator.calls * generator.branches
 
 
 def describe(
@@ -151,26 +152,16 @@ def describe(
         f"images       {settings.n * len(over)}",
         f"evaluations  {settings.n * sum(counts)} in all, in batches of {plans[0].batch}",
     ]
-    priced = prices(plans, [_calls(plan) for plan in plans], known, settings.n, metrics)
-    width = max(len(one.stage) for one in priced)
-    lines += [f"takes        {one.stage:<{width}}  {_duration(one.seconds):>8}  {one.about}" for one in priced]
-    whole = sum(one.seconds for one in priced)
+    calls = [plan.generator.calls for plan in plans if isinstance(plan.generator, Generator)]
+    priced = price_lines(prices(plans, calls, known, settings.n, metrics, also=_left_out), "takes        ")
     extra = "; its extractor is trained first, about a minute" if known.extractor.id.endswith(UNFITTED) else ""
-    return [*lines, f"total        about {_duration(whole)} on this machine, if nothing is there yet{extra}"]
+    return [*lines, *priced[:-1], f"{priced[-1]}{extra}"]
 
 
-def _calls(plan: SamplingPlan) -> int:
-    """Network calls per batch; both branches of guidance go in one."""
-    generator = plan.generator
-    assert isinstance(generator, Generator), "a sweep samples"
-    scheduler = build_scheduler(generator.sampler, generator.schedule, generator.prediction, generator.steps)
-    return len(scheduler.timesteps)
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s" if seconds >= 1 else "under 1 s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+def _left_out(generated: FeatureSet, reference: FeatureSet) -> None:
+    """What a sweep computes beside scores."""
+    classes = 0 if generated.labels is None else int(generated.labels.max()) + 1
+    leave_out(generated, reference, independent=True, classes=classes)
 
 
 def _checkpoint(

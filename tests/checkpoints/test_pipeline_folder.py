@@ -105,6 +105,50 @@ def test_the_guidance_scale_is_the_pipelines_own_where_none_is_given(pair: tuple
     assert generator.image_shape == (3, 16, 16)
 
 
+def test_offloaded_weights_draw_the_same_images(saved: Path) -> None:
+    settings = Settings(n=2, steps=3, device="cpu")
+    whole: Any = plan_images(with_prompts(load(saved), PROMPTS), settings).generator
+    expected = whole.images(range(2))
+    checkpoint = with_prompts(load(saved), PROMPTS)
+    parted: Any = plan_images(checkpoint, dataclasses.replace(settings, offload=True)).generator
+    assert all(one.device.type == "meta" for one in checkpoint.network.parameters()), "nothing is held between steps"
+    np.testing.assert_array_equal(parted.images(range(2)), expected)
+
+
+def test_tiles_are_nearly_the_same_images_of_another_checkpoint(saved: Path) -> None:
+    big = LoadOptions(shape=(4, 40, 40))  # 80 x 80 pixels, in tiles of 32
+    whole, tiled = load(saved, big), load(saved, dataclasses.replace(big, vae_tiling=True))
+    assert tiled.sha256 != whole.sha256
+    assert "images are decoded in overlapping tiles of 32 pixels" in " ".join(tiled.assumptions)
+    x = torch.randn(1, 4, 40, 40, generator=torch.Generator().manual_seed(0))
+    one, other = whole.decode(x), tiled.decode(x)
+    apart = (one - other).square().mean().sqrt() / one.std()
+    assert one.shape == other.shape == (1, 3, 80, 80)
+    # Group norms see a tile alone, so that tiles of a small random decoder are not those of the whole to the bit.
+    assert 0 < float(apart) < 0.5
+
+
+def test_what_only_latents_can_honour_is_refused_of_pixels() -> None:
+    with pytest.raises(DiffevalError, match=r"--vae-tiling is of pipelines that work on latents, and digits works"):
+        load("digits", LoadOptions(vae_tiling=True))
+    with pytest.raises(DiffevalError, match=r"--safety-checker is of pipelines that work on latents"):
+        load("digits", LoadOptions(safety_checker=False))
+
+
+def test_no_room_to_decode_one_image_names_the_flag(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    checkpoint = load(saved)
+    assert checkpoint.latents is not None
+
+    def full(*one: Any, **more: Any) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(checkpoint.latents.vae, "decode", full)
+    with pytest.raises(DiffevalError, match=r"cpu has no room to decode one image of 16 x 16; give --vae-tiling"):
+        checkpoint.decode(torch.zeros(1, 4, 8, 8))
+    with pytest.raises(torch.OutOfMemoryError):  # of several: whoever asked can ask for fewer
+        checkpoint.decode(torch.zeros(2, 4, 8, 8))
+
+
 def test_sizes_that_flux_cannot_draw_are_refused(tmp_path: Path) -> None:
     make("flux-schnell", tmp_path / "flux")
     with pytest.raises(DiffevalError, match=r"--shape 4,7,8: FluxPipeline takes latents in squares of 2"):

@@ -105,6 +105,11 @@ def test_without_prompts_a_text_model_asks_for_them(folder: Path, tmp_path: Path
 
 def test_a_dry_run_tells_memory_and_prompts(folder: Path) -> None:
     plan = _document("clip", str(folder), *FAST, "--dry-run")["plan"]
-    assert "GB of weights on the device (denoiser" in plan["memory"]
-    assert "each prompt is encoded once" in plan["memory"]
+    assert "GB of weights on cpu (denoiser" in plan["memory"]
+    assert "text encoders are there only while prompts are encoded, once" in plan["memory"]
     assert plan["prompts"].startswith("10, prompts-in-turn/1/")
+    plan = _document("fid", str(folder), *MANY, *REF, "--offload", "--dry-run")["plan"]
+    assert "GB of weights stay on cpu, the denoiser's" in plan["memory"]
+    assert plan["prompts"] == "10 of 10 classes, e.g. 'a handwritten zero'"
+    assert [line.split()[0] for line in plan["takes"]] == ["sampling", "decoding", "features", "reference", "scoring"]
+    assert "images/s" in plan["takes"][0]

@@ -1,4 +1,4 @@
-"""What a sweep will take, by stage: measured on small pieces of the very work, before it is begun."""
+"""What a run or a sweep will take, by stage: measured on small pieces of the very work, before it is begun."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -18,7 +18,6 @@ from diffeval.progress import SilentReporter
 from diffeval.real import RealImages
 from diffeval.scoring import Choices, score_counts
 from diffeval.suite import Suite
-from diffeval.sweeps.leave_out import leave_out
 
 # Images that scoring is tried on, twice; and the dimension above which the second trial would take longer than a
 # price is worth.
@@ -40,20 +39,53 @@ class Price:
     about: str
 
 
-def prices(plans: Sequence[SamplingPlan], calls: Sequence[int], known: Prepared, n: int, suite: Suite) -> list[Price]:
-    """Of every stage of a sweep from nothing: sampling, features of generated and of real images, scoring.
+# What is done beside scoring: also(generated, reference).
+Also = Callable[[FeatureSet, FeatureSet], object]
+
+
+def prices(
+    plans: Sequence[SamplingPlan],
+    calls: Sequence[int],
+    known: Prepared,
+    n: int,
+    suite: Suite,
+    *,
+    counts: Sequence[int] | None = None,
+    also: Also | None = None,
+) -> list[Price]:
+    """Of every stage from nothing: sampling, decoding, features of generated and of real images, scoring.
 
     Args:
-        plans: how each point is sampled.
+        plans: how each point of a sweep is sampled; a run has one.
         calls: network calls of each point, per batch.
         known: extractor and reference.
         n: images of each point.
         suite: what they are scored by.
+        counts: at which each point is scored; n alone by default.
+        also: what is done with the features beside scoring.
     """
-    found = [_sampling(plans, calls, n)]
+    found = []
+    if isinstance(plans[0].generator, Generator):
+        found.append(_sampling(plans, calls, n))
+        found += _decoding(plans[0], n * len(plans))
     if not known.extractor.id.endswith(UNFITTED):
         found += _features(plans[0], known, n * len(plans))
-    return [*found, _scoring(plans[0], known, n, len(plans), suite)]
+    return [*found, _scoring(plans[0], known, counts or (n,), len(plans), suite, also)]
+
+
+def price_lines(found: Sequence[Price], title: str) -> list[str]:
+    """A line for each stage, and one for the whole."""
+    width = max(len(one.stage) for one in found)
+    lines = [f"{title}{one.stage:<{width}}  {duration(one.seconds):>8}  {one.about}" for one in found]
+    whole = duration(sum(one.seconds for one in found))
+    return [*lines, f"{'total':<{len(title)}}about {whole} on this machine, if nothing is there yet"]
+
+
+def duration(seconds: float) -> str:
+    """Seconds, for people."""
+    if seconds < 90:
+        return f"{seconds:.0f} s" if seconds >= 1 else "under 1 s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def _timed(work: Callable[[], object]) -> float:
@@ -75,7 +107,27 @@ def _sampling(plans: Sequence[SamplingPlan], calls: Sequence[int], n: int) -> Pr
         if key not in known:
             known[key] = _timed(lambda plan=plan: _step(plan))  # type: ignore[misc]
         total += known[key] * count * batches
-    return Price("sampling", total, f"{n * len(plans)} images in batches of {plans[0].batch}")
+    images = n * len(plans)
+    return Price("sampling", total, f"{images} images in batches of {plans[0].batch}, {rate(images, total)}")
+
+
+def rate(images: int, seconds: float) -> str:
+    """Images per second, or seconds per image."""
+    if seconds <= 0:
+        return "at once"
+    return f"{images / seconds:.3g} images/s" if images >= seconds else f"{seconds / images:.3g} s per image"
+
+
+def _decoding(plan: SamplingPlan, count: int) -> list[Price]:
+    """Of a model that works on latents; that of pixels takes no time."""
+    generator = plan.generator
+    assert isinstance(generator, Generator), "asked before"
+    if generator.image_shape == generator.shape:
+        return []
+    latents = torch.randn(plan.batch, *generator.shape, generator=torch.Generator().manual_seed(0))
+    latents = latents.to(generator.device)
+    each = _timed(lambda: generator.decode(latents).cpu()) / plan.batch
+    return [Price("decoding", each * count, f"{count} images by the autoencoder")]
 
 
 def _step(plan: SamplingPlan) -> None:
@@ -105,23 +157,27 @@ def _features(plan: SamplingPlan, known: Prepared, count: int) -> list[Price]:
     return found
 
 
-def _scoring(plan: SamplingPlan, known: Prepared, n: int, points: int, suite: Suite) -> Price:
+def _scoring(
+    plan: SamplingPlan, known: Prepared, counts: Sequence[int], points: int, suite: Suite, also: Also | None
+) -> Price:
     """Two trials on small numbers of made-up features: a part that is there once, and one that grows with pairs."""
     real = len(known.reference) if isinstance(known.reference, ImageSource) else 0
-    pairs = n * (n + real)
+    pairs = [n * (n + real) for n in counts]
     least = max(SMALL, METRICS["fid"].needs(known.extractor.dim))
     sizes = (least,) if known.extractor.dim > WIDE else (least, GROWTH * least)
-    seconds = [_trial(plan, known.extractor, size, suite) for size in sizes]
+    seconds = [_trial(plan, known.extractor, size, suite, also) for size in sizes]
     pairs_of = [2 * size * size for size in sizes]
     if len(sizes) == 1:
-        one = seconds[0] * max(1.0, pairs / pairs_of[0])
+        one = sum(seconds[0] * max(1.0, many / pairs_of[0]) for many in pairs)
     else:
         slope = max(0.0, (seconds[1] - seconds[0]) / (pairs_of[1] - pairs_of[0]))
-        one = seconds[0] + slope * max(0, pairs - pairs_of[0])
-    return Price("scoring", one * points, f"{points} points of {n} images, with and without each group")
+        one = sum(seconds[0] + slope * max(0, many - pairs_of[0]) for many in pairs)
+    at = ", ".join(map(str, counts))
+    where = f"{points} points of {at} images, with and without each group" if also is not None else f"at n = {at}"
+    return Price("scoring", one * points, where)
 
 
-def _trial(plan: SamplingPlan, extractor: Extractor, size: int, suite: Suite) -> float:
+def _trial(plan: SamplingPlan, extractor: Extractor, size: int, suite: Suite, also: Also | None = None) -> float:
     random = np.random.Generator(np.random.Philox(key=0))
     labels = plan.generator.labels(range(size))
 
@@ -136,5 +192,6 @@ def _trial(plan: SamplingPlan, extractor: Extractor, size: int, suite: Suite) ->
     generated = made()
     started = time.perf_counter()
     score_counts(generated, real, (size,), Choices(suite, "none", None), params={}, reporter=SilentReporter())
-    leave_out(generated, real.reference, independent=True, classes=0 if labels is None else int(labels.max()) + 1)
+    if also is not None:
+        also(generated, real.reference)
     return time.perf_counter() - started

@@ -8,15 +8,15 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from diffeval import price
 from diffeval.checkpoints.checkpoint import Checkpoint, load
 from diffeval.cli.app import make_app
 from diffeval.data.source import open_source
 from diffeval.features.reference import extract_source
 from diffeval.plan import SamplingPlan, Settings, plan_images
 from diffeval.prepared import Prepared, prepare
+from diffeval.price import Price, prices
 from diffeval.progress import SilentReporter
-from diffeval.sweeps import price
-from diffeval.sweeps.price import Price, prices
 from diffeval.sweeps.run import suite
 
 SETTINGS = Settings(n=100, device="cpu", batch=50)
@@ -34,7 +34,7 @@ def priced(digits: Checkpoint, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
     """Prices by stage, with nothing in the cache at first."""
     monkeypatch.setenv("DIFFEVAL_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(price, "_timed", lambda work: SECOND)
-    monkeypatch.setattr(price, "_trial", lambda plan, extractor, size, suite: SECOND)
+    monkeypatch.setattr(price, "_trial", lambda *one: SECOND)
 
     def run(calls: tuple[int, ...] = (10,), n: int = 100, ws: tuple[float, ...] = (1.0,)) -> dict[str, Price]:
         plans = [plan_images(digits, dataclasses.replace(SETTINGS, n=n, w=w)) for w in ws]
@@ -95,7 +95,7 @@ def test_scoring_grows_with_pairs(
 ) -> None:
     """A made-up trial of 2 s and 1 s for each million pairs is told at any n."""
 
-    def trial(plan: object, extractor: object, size: int, suite: object) -> float:
+    def trial(plan: object, extractor: object, size: int, suite: object, also: object) -> float:
         return 2.0 + 2 * size * size / 1e6
 
     monkeypatch.setattr(price, "_trial", trial)
@@ -128,7 +128,7 @@ def test_a_dry_run_prices_every_stage_and_its_document_lists_all_points(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(price, "_timed", lambda work: SECOND)
-    monkeypatch.setattr(price, "_trial", lambda plan, extractor, size, suite: SECOND)
+    monkeypatch.setattr(price, "_trial", lambda *one: SECOND)
     words = ["sweep-cfg", "digits", "--scales", "1,2,3", "--n", "100", "--device", "cpu", "--dry-run"]
     done = CliRunner().invoke(make_app(), [*words, "--json"])
     assert done.exit_code == 0, done.output
