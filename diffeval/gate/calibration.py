@@ -24,18 +24,23 @@ class Noise:
     Attributes:
         score: its name.
         value: its mean over the runs.
-        sd: of one run: over seeds, or the standard error of a single one.
-        stored: root mean square of the standard errors that the runs stored, to hold ``sd`` against.
+        over_seeds: standard deviation over the runs; None of a single one.
+        stored: root mean square of the standard errors that the runs stored.
         n: images of each run.
         runs: how many there were.
     """
 
     score: str
     value: float
-    sd: float
+    over_seeds: float | None
     stored: float
     n: int
     runs: int
+
+    @property
+    def sd(self) -> float:
+        """The larger of both: few seeds may agree by chance, and stored errors may miss what seeds move."""
+        return max(self.stored, self.over_seeds or 0.0)
 
 
 @dataclass(frozen=True, slots=True)

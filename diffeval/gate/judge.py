@@ -5,12 +5,14 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+from diffeval.errors import DiffevalError
 from diffeval.gate.baseline import read_baseline
 from diffeval.gate.calibration import read_calibration
 from diffeval.gate.evidence import Evidence, read_runs
 from diffeval.gate.reading import Gate, find_gate
 from diffeval.gate.rules import Against, read_rule
 from diffeval.gate.verdict import Subject, Verdict, outcomes_of, status_of, told
+from diffeval.gate.vocabulary import misspelt
 from diffeval.report.words import settings_line
 
 NO_BASELINE = "there is no baseline: give --baseline RUN, or source = in [baseline]"
@@ -49,6 +51,7 @@ def gate(
 def judge(found: Gate, run: Evidence, baseline: Evidence | None, *, now: datetime | None = None) -> Verdict:
     """The same with what was read."""
     file = found.file
+    _refuse_misspelt(found, run, baseline)
     calibration = None if file.calibration is None else read_calibration(found.beside(file.calibration))
     age = None if baseline is None else _days(baseline.made, now or datetime.now(UTC))
     lacking, most = NO_BASELINE, file.baseline.max_age_days
@@ -73,6 +76,21 @@ def judge(found: Gate, run: Evidence, baseline: Evidence | None, *, now: datetim
         config=str(found.path),
         config_sha256=found.sha256,
     )
+
+
+def _refuse_misspelt(found: Gate, run: Evidence, baseline: Evidence | None) -> None:
+    """A name that is nearly one the runs hold is a mistake in the file, and not a score that is missing."""
+    both = [run] if baseline is None else [run, baseline]
+    scores = {name for one in both for name in one.titles}
+    checks = {check.name for one in both for check in one.checks}
+    for name, rule in found.rules:
+        known = checks if rule.check is not None else scores
+        meant = None if rule.reduce else misspelt(rule.subject, known)
+        if meant is not None:
+            kind = "check" if rule.check is not None else "score"
+            raise DiffevalError(
+                f"gate: {found.path}: rule {name}: there is no {kind} {rule.subject!r}; did you mean {meant!r}?"
+            )
 
 
 def _listed(paths: Sequence[Path | str] | Path | str) -> Sequence[Path | str]:

@@ -1,0 +1,75 @@
+"""What a GitHub step is told: its summary, annotations, and outputs, through the files and lines that GitHub reads."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from diffeval.errors import DiffevalError
+from diffeval.gate.markdown import SUMMARY, markdown_text
+from diffeval.gate.terminal import status_word
+from diffeval.gate.verdict import RuleOutcome, Verdict
+
+# GitHub shows ten annotations of a kind per step, and drops the rest without a word.
+MOST = 10
+
+
+def on_github(environment: Mapping[str, str] | None = None) -> bool:
+    """Whether this is a step of a GitHub workflow."""
+    return (os.environ if environment is None else environment).get("GITHUB_ACTIONS") == "true"
+
+
+def annotations(verdict: Verdict) -> list[str]:
+    """Workflow commands for what did not pass: at most ten, the worst first, errors before warnings.
+
+    They go to the log of the step, that is, to stdout or stderr.
+    """
+    if verdict.status == "error" or not verdict.outcomes:
+        return [] if verdict.passed else [_command("error", f"gate {verdict.gate}", verdict.sentence)]
+    standing = [one for one in verdict.outcomes if one.status != "pass"]
+    lines = [_annotation(verdict, one) for one in standing[:MOST]]
+    if len(standing) > MOST:
+        rest = len(standing) - MOST + 1
+        lines[-1] = _command("error", f"gate {verdict.gate}", f"{rest} more rules do not pass; see the summary")
+    return lines
+
+
+def tell_github(verdict: Verdict, environment: Mapping[str, str] | None = None) -> list[str]:
+    """Appends the summary and the outputs to GitHub's files, and gives the annotations to be printed.
+
+    Args:
+        verdict: what the gate says.
+        environment: with ``GITHUB_STEP_SUMMARY`` and ``GITHUB_OUTPUT``; by default this process's own.
+
+    Raises:
+        DiffevalError: if a file that is named cannot be written.
+    """
+    known = os.environ if environment is None else environment
+    summary, output = known.get("GITHUB_STEP_SUMMARY"), known.get("GITHUB_OUTPUT")
+    if summary:
+        held = Path(summary).stat().st_size if Path(summary).exists() else 0
+        # The limit is one of the whole file, which earlier lines of the step may have written to.
+        _append(Path(summary), markdown_text(verdict, max(2000, SUMMARY - held)))
+    if output:
+        _append(Path(output), f"verdict={verdict.status}\nexit-code={verdict.exit_code}\n")
+    return annotations(verdict)
+
+
+def _append(path: Path, text: str) -> None:
+    try:
+        with path.open("a", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as error:
+        raise DiffevalError(f"gate: cannot write {path}: {error.strerror or error}") from error
+
+
+def _annotation(verdict: Verdict, one: RuleOutcome) -> str:
+    kind = "warning" if one.level == "warn" else "error"
+    return _command(kind, f"gate {verdict.gate}: {one.name}", f"{status_word(one)}: {one.sentence}")
+
+
+def _command(kind: str, title: str, message: str) -> str:
+    """A workflow command; what could end it, or begin another, is escaped."""
+    for sign, code in (("%", "%25"), ("\r", "%0D"), ("\n", "%0A")):
+        title, message = title.replace(sign, code), message.replace(sign, code)
+    title = title.replace(":", "%3A").replace(",", "%2C")
+    return f"::{kind} title={title}::{message}"

@@ -1,0 +1,176 @@
+"""What is wrong with a gate file before any run fails by it: limits that cannot hold, and margins inside the noise."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import ceil
+from typing import Literal
+
+from diffeval.compare.difference import difference_of
+from diffeval.compare.uncertain import Uncertain, stored
+from diffeval.errors import DiffevalError
+from diffeval.gate.calibrate import PASSING, POWER, apart, propose, rates, rounded_up
+from diffeval.gate.calibration import Calibration, Noise, read_calibration
+from diffeval.gate.config import Margin, Rule
+from diffeval.gate.evidence import Evidence
+from diffeval.gate.reading import Gate
+from diffeval.gate.vocabulary import unknown_check, unknown_score
+from diffeval.gate.words import rounded
+from diffeval.report.words import number
+
+# Where scores end; a limit beyond says nothing, or can never hold.
+RANGES: dict[str, tuple[float, float]] = {
+    "fid": (0.0, float("inf")),
+    "inception_score": (1.0, float("inf")),
+    "precision": (0.0, 1.0),
+    "recall": (0.0, 1.0),
+    "density": (0.0, float("inf")),
+    "coverage": (0.0, 1.0),
+    "class_accuracy": (0.0, 1.0),
+    "mode_coverage": (0.0, 1.0),
+    "missing_mass": (0.0, 1.0),
+    "r_precision": (0.0, 1.0),
+    "unscored_images": (0.0, 1.0),
+    "saturated_pixels": (0.0, 1.0),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Flaw:
+    """Something wrong with a rule.
+
+    Attributes:
+        level: an error makes the rule worthless, a warning may be meant.
+        rule: its name.
+        text: what is wrong, and what to do.
+    """
+
+    level: Literal["error", "warn"]
+    rule: str
+    text: str
+
+
+def lint(gate: Gate, run: Evidence | None = None, baseline: Evidence | None = None) -> tuple[Flaw, ...]:
+    """What is wrong with a gate file.
+
+    Args:
+        gate: that was read; what it may not say at all was refused then.
+        run: whose noise margins are held against; without one only limits are looked at.
+        baseline: with which the run is paired; without one it is taken for one of other seeds.
+
+    Raises:
+        DiffevalError: if the calibration that the file names cannot be read.
+    """
+    named = gate.file.calibration
+    calibration = None if named is None else read_calibration(gate.beside(named))
+    flaws = []
+    for name, rule in gate.rules:
+        if rule.check is not None:
+            said = unknown_check(rule.check, run)
+            flaws += [Flaw("error", name, said)] if said else []
+            continue
+        said = unknown_score(rule.subject, run, by_class=rule.reduce is not None)
+        if said:
+            flaws.append(Flaw("error", name, said))
+            continue
+        flaws += _limits(name, rule)
+        flaws += _sigmas(name, rule, calibration)
+        flaws += _noise(name, rule, run, baseline, calibration)
+    return (*flaws, *_baseline(gate, baseline))
+
+
+def _limits(name: str, rule: Rule) -> Iterator[Flaw]:
+    """Limits beyond where a score ends."""
+    low, high = rule.limits
+    least, most = RANGES.get(rule.subject.split(" (")[0], (float("-inf"), float("inf")))
+    if high is not None and high < least:
+        yield Flaw("error", name, f"{rule.subject} is never below {least:g}: at most {high:g} cannot hold")
+    if low is not None and low > most:
+        yield Flaw("error", name, f"{rule.subject} is never above {most:g}: at least {low:g} cannot hold")
+    if high is not None and high >= most:
+        yield Flaw("warn", name, f"{rule.subject} is never above {most:g}: at most {high:g} always holds")
+    if low is not None and low <= least:
+        yield Flaw("warn", name, f"{rule.subject} is never below {least:g}: at least {low:g} always holds")
+    margin = rule.max_regression
+    if margin is not None and margin.abs is not None and margin.abs >= most - least:
+        yield Flaw("warn", name, f"{rule.subject} cannot get worse by {margin.abs:g}: the rule always holds")
+    if margin is not None and margin.abs == 0:
+        yield Flaw("error", name, "a margin of 0 cannot be proven: not even a model that is no worse passes")
+
+
+def _sigmas(name: str, rule: Rule, calibration: Calibration | None) -> Iterator[Flaw]:
+    if rule.max_regression is None or rule.max_regression.sigmas is None:
+        return
+    assert calibration is not None, "the gate file needs one"
+    try:
+        calibration.sd(rule.subject)
+    except DiffevalError as error:
+        yield Flaw("error", name, str(error))
+
+
+def _noise(
+    name: str, rule: Rule, run: Evidence | None, baseline: Evidence | None, calibration: Calibration | None
+) -> Iterator[Flaw]:
+    """A margin, or a window, that the noise of the run does not afford."""
+    if run is None or rule.reduce or not any(side.counts(rule.subject) for side in run.sides):
+        return
+    found = stored(run.side_with(rule.subject).score(rule.subject))
+    if found is None:
+        yield Flaw("error", name, f"{rule.subject} has no standard error: no rule about it can pass")
+        return
+    low, high = rule.limits
+    if low is not None and high is not None:
+        width = found.bound(upper=True) - found.bound(upper=False)
+        if width >= high - low:
+            yield Flaw(
+                "error",
+                name,
+                f"the window is {number(high - low)} wide, and at n={found.n} the bounds of the value are "
+                f"{number(width)} apart: it cannot pass; use about n = {rounded(ceil(4 * found.n * (width / (high - low)) ** 2))}",
+            )
+        return
+    margin = None if rule.max_regression is None else _margin(rule.max_regression, found, rule.subject, calibration)
+    if not margin:
+        return
+    error, how = _error(rule.subject, found, run, baseline)
+    said = rates(rule.subject, margin, error)
+    if said.passes >= POWER:
+        return
+    least = propose(Noise(rule.subject, found.value, None, error / apart(1.0), found.n, 1)).margin
+    wanted = rounded(ceil(found.n * (least / margin) ** 2))
+    yield Flaw(
+        "error",
+        name,
+        f"the margin {number(margin)} is inside the noise: at n={found.n}, {how}, a model that is no worse passes "
+        f"{said.passes:.0%} of the time; {PASSING:.0%} takes a margin of {_two(least)}, or about n = {wanted}",
+    )
+
+
+def _margin(margin: Margin, found: Uncertain, score: str, calibration: Calibration | None) -> float | None:
+    if margin.abs is not None:
+        return margin.abs
+    if margin.rel is not None:
+        return margin.rel * abs(found.value)
+    known = calibration is not None and score in calibration.noises
+    return margin.sigmas * calibration.sd(score) if known and calibration and margin.sigmas else None
+
+
+def _error(score: str, found: Uncertain, run: Evidence, baseline: Evidence | None) -> tuple[float, str]:
+    """Standard error of a difference: of this run from the baseline, or from one of other seeds."""
+    if baseline is not None:
+        try:
+            held = difference_of(run.side_with(score), baseline.side_with(score), score)
+        except DiffevalError:
+            held = None
+        if held is not None and held.std_error:
+            return max(held.regression.above, held.std_error), held.how
+    return apart(max(found.below, found.above)), "with other seeds"
+
+
+def _baseline(gate: Gate, baseline: Evidence | None) -> Iterator[Flaw]:
+    names = [name for name, rule in gate.rules if rule.max_regression is not None]
+    if names and baseline is None and gate.file.baseline.source is None:
+        yield Flaw("warn", names[0], "the file names no baseline: without --baseline this rule has no evidence")
+
+
+def _two(value: float) -> str:
+    return f"{rounded_up(value):.2g}"

@@ -1,0 +1,68 @@
+"""The verdict for a terminal or a log: plain text that reads the same in both."""
+
+import textwrap
+
+from diffeval.gate.verdict import RuleOutcome, Subject, Verdict
+
+WIDTH = 119
+WORD = {
+    "pass": "PASS",
+    "fail": "FAIL",
+    "inconclusive": "INCONCLUSIVE",
+    "no-evidence": "NO EVIDENCE",
+    "error": "ERROR",
+}
+
+
+def terminal_text(verdict: Verdict) -> str:
+    """The verdict as lines of text, the decision last, where a log is read first."""
+    lines = [f"gate {verdict.gate}" + (f"  ({verdict.config})" if verdict.config else "")]
+    lines += _subject("run", verdict.run) + _subject("baseline", verdict.baseline)
+    lines.append("")
+    for one in verdict.outcomes:
+        lines += _rule(one)
+    lines += [_wrapped("note  ", note) for note in verdict.notes]
+    if verdict.outcomes or verdict.notes:
+        lines.append("")
+    lines.append(verdict_line(verdict))
+    return "\n".join(lines)
+
+
+def verdict_line(verdict: Verdict) -> str:
+    """The decision in one line, with the exit code, since launchers flatten codes."""
+    return _wrapped(
+        f"gate {verdict.gate}: {WORD[verdict.status]}  ", f"{verdict.sentence} (exit code {verdict.exit_code})"
+    )
+
+
+def status_word(one: RuleOutcome) -> str:
+    """How a rule ended; of a warning in small letters, since it decides nothing."""
+    word = WORD[one.status]
+    return word if one.level == "error" else f"warn: {word.lower()}" if one.status != "pass" else word
+
+
+def _subject(title: str, subject: Subject | None) -> list[str]:
+    if subject is None:
+        return [f"{title:<9} none"] if title == "baseline" else []
+    return [
+        f"{title:<9} {subject.origin}",
+        *(f"{'':<9} {line}" for line in subject.settings),
+    ]
+
+
+def _rule(one: RuleOutcome) -> list[str]:
+    lines = [_wrapped(f"{status_word(one):<13} ", f"{one.name}: {one.sentence}")]
+    if one.why:
+        lines.append(_wrapped(f"{'':<14}", f"why: {one.why}"))
+    return lines
+
+
+def _wrapped(begun: str, text: str) -> str:
+    return textwrap.fill(
+        text,
+        WIDTH,
+        initial_indent=begun,
+        subsequent_indent=" " * min(len(begun), 14),
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
