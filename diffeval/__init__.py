@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from diffeval.checkpoints.checkpoint import load
     from diffeval.checkpoints.declaration import Declaration
     from diffeval.checkpoints.options import LoadOptions
+    from diffeval.compare.comparison import compare
     from diffeval.evaluate import evaluate, sample
     from diffeval.examine import check
     from diffeval.plan import Settings
@@ -32,6 +33,7 @@ __all__ = [
     "Settings",
     "__version__",
     "check",
+    "compare",
     "evaluate",
     "load",
     "report",
@@ -49,6 +51,7 @@ _WHERE = {
     "evaluate": "diffeval.evaluate",
     "sample": "diffeval.evaluate",
     "check": "diffeval.examine",
+    "compare": "diffeval.compare.comparison",
     "Settings": "diffeval.plan",
     "report": "diffeval.report.page",
     "sweep": "diffeval.sweeps.sweep",

@@ -159,7 +159,7 @@ def _apart(name: str, ours: Score, theirs: Score, one: Side, other: Side) -> tup
     value = ours.value - theirs.value
     if not value and same_thing(one, other):
         return Uncertain(0.0, 0.0, 0.0, 0.0, None, ours.n), True, "the same images"
-    why = _why_unpaired(one, other)
+    why = _why_unpaired(ours.name, one, other)
     if (ours.n, theirs.n) == (one.results.provenance.n, other.results.provenance.n):
         found = paired(ours.name, value, one, other)
         if found is not None:
@@ -177,9 +177,9 @@ def _apart(name: str, ours: Score, theirs: Score, one: Side, other: Side) -> tup
     return left.less(right), False, why or "errors as stored, which take the images for independent"
 
 
-def _why_unpaired(one: Side, other: Side) -> str:
+def _why_unpaired(name: str, one: Side, other: Side) -> str:
     """Why images are taken for independent, as a phrase; empty where they belong together."""
-    if same_images(one, other) or same_prompts(one, other):
+    if same_images(one, other) or (same_prompts(one, other) and "by_prompt" in one.terms(name)):
         return ""
     if not (one.sampled and other.sampled):
         return "independent: of ready-made images no seeds are known"

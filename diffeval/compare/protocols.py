@@ -20,6 +20,8 @@ OF_IMAGES = ("extractor", "resize", "reference", "reference_hash")
 NO_MATTER = ("task", "sampling_scheduler")
 # How images come about; of ready-made ones none of it is known.
 MAKING = ("sampler", "sampler_config", "steps", "w", "labels", "rounding", "dtype", "interval", "rescale")
+# How a reason begins that is nothing but other settings.
+DIFFER = "the runs differ in "
 # Ready-made images on one side, sampled ones on the other.
 SOURCE = "source"
 

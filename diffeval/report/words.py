@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 
 from diffeval.runs.records import Param, Results, Score
 
+# The table of where scores lie in the windows of a published protocol.
+WINDOWS = "windows"
 # Rows of a table under a figure, at most.
 MOST_ROWS = 40
 
@@ -79,6 +81,16 @@ def floor_sentence(results: Results) -> str | None:
     return None
 
 
+def window_sentences(results: Results) -> list[str]:
+    """Where scores lie in the windows of a published protocol."""
+    found = []
+    for row in results.tables.get(WINDOWS, ()):
+        value = row["value"]
+        told = f" {number(value)}" if isinstance(value, float) else ""
+        found.append(f"{row['protocol']}: {row['score']}{told} {row['verdict']} ({row['low']} to {row['high']})")
+    return found
+
+
 def advice_sentence(results: Results) -> str | None:
     """How precisely FID is known, and n*, the images that a wanted precision needs; None without such a score."""
     score = _advised(results)
@@ -92,8 +104,8 @@ def advice_sentence(results: Results) -> str | None:
     if not isinstance(needed, int):
         return f"{begun}; no number of images gives ±{percent(wanted)}, because the reference's own error is larger"
     if needed <= score.n:
-        return f"{begun}; ±{percent(wanted)} needs about {_rounded(needed)} images"
-    return f"{begun}; about {_rounded(needed)} images would give ±{percent(wanted)}"
+        return f"{begun}; ±{percent(wanted)} needs about {rounded(needed)} images"
+    return f"{begun}; about {rounded(needed)} images would give ±{percent(wanted)}"
 
 
 def word_sentences(results: Results) -> tuple[str, ...]:
@@ -148,7 +160,7 @@ def missed_sentence(results: Results) -> str | None:
     needed = None if score is None else score.params.get("n_star")
     remedy = ""
     if isinstance(needed, int) and isinstance(most, int) and needed > most:
-        remedy = f"; --max-n {_rounded(needed)} should do"
+        remedy = f"; --max-n {rounded(needed)} should do"
     reached = f"±{percent(now)}" if isinstance(now, float) else "no relative precision"
     return f"{results.provenance.n} images give {reached}, ±{percent(wanted)} was wanted{remedy}"
 
@@ -164,7 +176,7 @@ def _advised(results: Results) -> Score | None:
     return max(known, key=lambda score: score.n, default=None)
 
 
-def _rounded(count: int) -> int:
+def rounded(count: int) -> int:
     """Upwards to two digits: more would claim too much."""
     unit = int(10 ** max(0, len(str(count)) - 2))
     return -(-count // unit) * unit
