@@ -1,5 +1,7 @@
 """Published protocols."""
 
+import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,9 @@ from diffeval.measured import Extracting
 from diffeval.plan import Settings
 from diffeval.progress import SilentReporter
 from diffeval.prompting import Prompting
-from diffeval.published import PUBLISHED, combined, prompted
+from diffeval.published import PUBLISHED, combined, prompted, windowed
+from diffeval.report.words import window_sentences
+from diffeval.runs.records import Protocol, Provenance, Results, Score
 
 
 def test_roundings_are_those_of_the_sampling_scripts() -> None:
@@ -72,3 +76,30 @@ def test_mlperfs_protocol_sets_steps_scale_and_negative_prompt_and_refuses_other
     kept, _ = combined("mlperf-sdxl", Settings(n=0), Extracting(), SilentReporter(), available=5000)
     assert (kept.steps, kept.w) == (None, None)
     assert prompted("adm", None) is None
+
+
+def test_windows_have_two_sides_and_their_own_number_of_images() -> None:
+    """The ends are MLPerf's own, 2% and 0.2% about its reference's 23.48046692 and 31.74981837."""
+    low, high = PUBLISHED["mlperf-sdxl"].windows["fid"]
+    assert (low + high) / 2 == pytest.approx(23.48046692, abs=1e-7)
+    assert (high - low) / (low + high) == pytest.approx(0.02, abs=1e-6)
+    for value, verdict in ((23.0, "below"), (low, "inside"), (23.5, "inside"), (24.0, "above")):
+        rows = windowed("mlperf-sdxl", _results([_score("fid", value, 5000)]))
+        assert [row["verdict"] for row in rows] == [verdict, "not measured at n=5000"]
+    rows = windowed("mlperf-sdxl", _results([_score("fid", 23.5, 4999), _score("clip_score", 31.7, 5000)]))
+    assert [row["verdict"] for row in rows] == ["not measured at n=5000", "inside"]
+    assert windowed("adm", _results([_score("fid", 23.5, 50000)])) == ()
+    said = window_sentences(dataclasses.replace(_results([]), tables={"windows": rows}))
+    assert said[1] == "mlperf-sdxl: clip_score 31.7 inside (31.68631873 to 31.81331801)"
+
+
+PROTOCOL = Protocol("eval", "declared", {}, 20, 8.0, "prompts", "nearest", "fp32")
+PROVENANCE = Provenance("sdxl", ".", "ab", 0, 5000, 8, "cpu", 2, {}, None, "Linux", ("diffeval",), "now")
+
+
+def _results(scores: Sequence[Score]) -> Results:
+    return Results("run", PROTOCOL, PROVENANCE, tuple(scores))
+
+
+def _score(name: str, value: float, n: int) -> Score:
+    return Score(name, value, None, None, n, None, higher_is_better=name != "fid")

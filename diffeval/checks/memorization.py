@@ -31,6 +31,8 @@ FIX = (
     "memorization",
     about="samples are no copies of training images, and those are not predicted better than held-out ones",
     reads=("images",),
+    # Samples of another prediction type are noise of one kind, all near to the same few images.
+    symptom_of=("prediction-type",),
 )
 def memorization(
     subject: Subject,

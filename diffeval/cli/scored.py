@@ -15,7 +15,14 @@ from diffeval.cli.parse import keep, settings_of
 from diffeval.cli.running import document
 from diffeval.cli.tables import results_table
 from diffeval.errors import DiffevalError, ExitCode
-from diffeval.report.words import advice_sentence, floor_sentence, missed_sentence, word_sentences
+from diffeval.report.words import (
+    WINDOWS,
+    advice_sentence,
+    floor_sentence,
+    missed_sentence,
+    window_sentences,
+    word_sentences,
+)
 from diffeval.runs.document import results_document, to_json
 from diffeval.runs.records import Param, Results
 
@@ -94,7 +101,7 @@ def run_and_show(
         show_plan(describe(measured, **asked), common)  # the same words as evaluate's
         return None
     asked |= {"keep": keep(measuring.keep), "fresh": output.fresh, "reporter": reporter}
-    results = evaluate(measured, **asked)
+    results = _published(evaluate(measured, **asked), measuring.protocol)
     show(results, common)
     if all(score.value is None for score in results.scores):
         print(f"error: no score could be computed: {results.scores[0].error}", file=sys.stderr)
@@ -106,6 +113,21 @@ def run_and_show(
         print(f"inconclusive: {missed}", file=sys.stderr)
         raise typer.Exit(int(ExitCode.INCONCLUSIVE))
     return results
+
+
+def _published(results: Results, protocol: str | None) -> Results:
+    """The results with where they lie in the windows of a published protocol, in the run's directory, too."""
+    from diffeval.published import windowed
+    from diffeval.runs.directory import RunDirectory
+
+    rows = () if protocol is None else windowed(protocol, results)
+    if not rows:
+        return results
+    run = RunDirectory(Path(results.run))
+    stored = run.results()
+    if stored is not None:
+        run.save_results(dataclasses.replace(stored, tables={**stored.tables, WINDOWS: rows}))
+    return dataclasses.replace(results, tables={**results.tables, WINDOWS: rows})
 
 
 def prompting_of(wording: Wording | None, judging: Judging | None = None) -> "Prompting | None":
@@ -159,7 +181,7 @@ def show(results: Results, common: Common) -> None:
     print(results_table(results))
     floor = floor_sentence(results)
     advice = None if results.protocol.task == "clip" else advice_sentence(results)
-    for said in (*word_sentences(results), floor, advice):
+    for said in (*word_sentences(results), *window_sentences(results), floor, advice):
         if said is not None:
             print(said)
     for warning in results.warnings:

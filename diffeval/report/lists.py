@@ -17,6 +17,11 @@ SHOWN = (
     ("pathologies", "What goes wrong, and where it starts", ""),
     ("cost", "What each point costs", "Network evaluations are those of one image; seconds are this machine's."),
     (
+        "windows",
+        "Windows of the published protocol",
+        "Either side counts: a score that is too good is as suspicious as one that is too bad.",
+    ),
+    (
         "per_class",
         "By class",
         "A broken class hides in a mean. The worst stands first; p is the probability of so bad a reading of a good "
