@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from diffeval.compare.comparison import Compared, Comparison, Pair
 from diffeval.compare.difference import Difference
+from diffeval.compare.records import Compared, Comparison, Pair
 from diffeval.compare.side import Side
 from diffeval.runs.document import plain
 

@@ -103,10 +103,16 @@ def read_side(path: Path | str) -> Side:
         state = run.state()
         if state is None:
             raise DiffevalError(f"compare: {folder} is no run: it holds no results.json; give a run's directory")
+        if state.protocol is None:
+            raise DiffevalError(
+                f"compare: {folder} is a training; measure what it made, e.g. with diffeval fid {folder}"
+            )
         raise NoEvidenceError(
             f"compare: {folder} holds no results yet (a {state.task} run, {state.status}); run its command again to "
             f"finish it"
         )
+    if results.protocol.task.startswith("sweep"):
+        raise DiffevalError(f"compare: {folder} is a sweep; compare its points, the folders in {folder / 'points'}")
     arrays = run.arrays("terms")
     if arrays is None and (folder / "terms.npz").exists():
         raise DiffevalError(f"compare: {folder / 'terms.npz'} is damaged; run its command again with --fresh")
