@@ -44,8 +44,27 @@ def gate(
     """
     found = find_gate(None if config is None else Path(config))
     run = read_runs([Path(path) for path in _listed(runs)])
-    base = _baseline(found, [str(path) for path in _listed(baseline)])
+    base = baseline_of(found, [str(path) for path in _listed(baseline)])
     return judge(found, run, base, now=now)
+
+
+def baseline_of(found: Gate, given: Sequence[str], *, absent: bool = False) -> Evidence | None:
+    """What runs are held against: what is given, or else what the gate file names; None where neither is.
+
+    Args:
+        found: the gate file.
+        given: runs, or a promoted file.
+        absent: whether the file that the gate names may be missing: then there is no baseline yet.
+
+    Raises:
+        DiffevalError: if it cannot be read.
+    """
+    if given:
+        return read_baseline(given, Path())
+    source, folder = found.file.baseline.source, found.path.parent
+    if source is None or (absent and not source.startswith("git:") and not (folder / source).exists()):
+        return None
+    return read_baseline([source], folder)
 
 
 def judge(found: Gate, run: Evidence, baseline: Evidence | None, *, now: datetime | None = None) -> Verdict:
@@ -95,14 +114,6 @@ def _refuse_misspelt(found: Gate, run: Evidence, baseline: Evidence | None) -> N
 
 def _listed(paths: Sequence[Path | str] | Path | str) -> Sequence[Path | str]:
     return [paths] if isinstance(paths, str | Path) else paths
-
-
-def _baseline(found: Gate, given: Sequence[str]) -> Evidence | None:
-    """What the command line names, or else the gate file."""
-    if given:
-        return read_baseline(given, Path())
-    source = found.file.baseline.source
-    return None if source is None else read_baseline([source], found.path.parent)
 
 
 def _subject(evidence: Evidence) -> Subject:

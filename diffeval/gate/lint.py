@@ -121,11 +121,12 @@ def _noise(
     if low is not None and high is not None:
         width = found.bound(upper=True) - found.bound(upper=False)
         if width >= high - low:
+            wanted = rounded(ceil(4 * found.n * (width / (high - low)) ** 2))
             yield Flaw(
                 "error",
                 name,
                 f"the window is {number(high - low)} wide, and at n={found.n} the bounds of the value are "
-                f"{number(width)} apart: it cannot pass; use about n = {rounded(ceil(4 * found.n * (width / (high - low)) ** 2))}",
+                f"{number(width)} apart: it cannot pass; use about n = {wanted}",
             )
         return
     margin = None if rule.max_regression is None else _margin(rule.max_regression, found, rule.subject, calibration)

@@ -7,7 +7,7 @@ from diffeval.errors import DiffevalError, ExitCode
 from diffeval.gate.baseline import write_baseline
 from diffeval.gate.evidence import Evidence, Promotion
 from diffeval.gate.judge import judge
-from diffeval.gate.reading import Gate
+from diffeval.gate.reading import Gate, find_gate, is_here
 from diffeval.gate.verdict import Verdict
 from diffeval.runs.provenance import now
 
@@ -31,6 +31,15 @@ class Promoted:
     path: Path
     promotion: Promotion
     verdict: Verdict | None
+
+
+def gate_if_any(config: Path | None, *, required: bool) -> Gate | None:
+    """The gate that is named, or lies here; None where there is none, and none is required.
+
+    Raises:
+        DiffevalError: if it cannot be read, or one is required and there is none.
+    """
+    return find_gate(config) if config is not None or required or is_here() else None
 
 
 def promote(

@@ -51,6 +51,13 @@ class Gate:
         return self.path.parent / Path(path).expanduser()
 
 
+def is_here(folder: Path | None = None) -> bool:
+    """Whether this folder has a gate file, or a pyproject with one."""
+    folder = folder or Path()
+    project = folder / PYPROJECT
+    return (folder / USUAL).exists() or (project.exists() and _table(_toml(project)) is not None)
+
+
 def find_gate(path: Path | None, folder: Path | None = None) -> Gate:
     """The gate file that is named, or the one of this folder.
 
@@ -61,10 +68,8 @@ def find_gate(path: Path | None, folder: Path | None = None) -> Gate:
         return read_gate(path)
     folder = folder or Path()
     usual, project = folder / USUAL, folder / PYPROJECT
-    if usual.exists():
-        return read_gate(usual)
-    if project.exists() and _table(_toml(project)) is not None:
-        return read_gate(project)
+    if is_here(folder):
+        return read_gate(usual if usual.exists() else project)
     raise DiffevalError(
         f"gate: there is no {USUAL} here; give --config FILE, or write one with diffeval gate init RUN -o {USUAL}"
     )

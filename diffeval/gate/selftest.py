@@ -1,8 +1,8 @@
 """Whether a gate works before it is believed: a run against itself must pass, and what is planted must be found.
 
-What other seeds would do is planted into the run's own stored values: its errors are known, so that an unlucky A/A (one
-in five comes out worse) and a lucky regression of twice the margin (one in five looks better) can be made, and go the
-same way through the gate as any run.
+What other seeds would do is planted into the run's own stored values: its errors are known, so that an unlucky A/A
+(one in five comes out worse) and a lucky regression of twice the margin (one in five looks better) can be made, and go
+the same way through the gate as any run.
 """
 
 from collections.abc import Callable, Iterator

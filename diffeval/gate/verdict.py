@@ -153,9 +153,9 @@ class Verdict:
         }
 
 
-def failed_to_read(message: str, gate: str, status: Status = "error") -> Verdict:
+def failed_to_read(message: str, status: Status, config: str) -> Verdict:
     """The verdict where something could not be read: nothing was judged, and nothing passes."""
-    return Verdict(status, gate, message)
+    return Verdict(status, "gate", message, config=config)
 
 
 def outcomes_of(readings: Sequence[Reading]) -> tuple[RuleOutcome, ...]:

@@ -54,7 +54,7 @@ def _change(worst: Question, status: str) -> str:
     if status == "fail":
         return f"{begun}, at least by {number(worst.other_bound)} (95%), {margin} is allowed"
     reach = f"{number(worst.other_bound)} .. {number(worst.bound)} (95% to either side)"
-    return f"{begun}, worse by {reach}, {margin} is allowed"
+    return f"{begun}, or {reach}, {margin} is allowed"
 
 
 def _level(reading: Reading, worst: Question, status: str) -> str:
