@@ -19,8 +19,13 @@ def terminal_text(verdict: Verdict) -> str:
     lines = [f"gate {verdict.gate}" + (f"  ({verdict.config})" if verdict.config else "")]
     lines += _subject("run", verdict.run) + _subject("baseline", verdict.baseline)
     lines.append("")
+    # What a check says of a healthy model is long, and in the other outputs.
+    healthy = [one for one in verdict.outcomes if one.kind == "check" and one.sentence.startswith("pass:")]
     for one in verdict.outcomes:
-        lines += _rule(one)
+        if one not in healthy:
+            lines += _rule(one)
+    if healthy:
+        lines.append(_wrapped(f"{WORD['pass']:<13} ", f"checks: {', '.join(one.name for one in healthy)}"))
     lines += [_wrapped("note  ", note) for note in verdict.notes]
     if verdict.outcomes or verdict.notes:
         lines.append("")
@@ -52,7 +57,7 @@ def _subject(title: str, subject: Subject | None) -> list[str]:
 
 def _rule(one: RuleOutcome) -> list[str]:
     lines = [_wrapped(f"{status_word(one):<13} ", f"{one.name}: {one.sentence}")]
-    if one.why:
+    if one.why and one.status != "pass":
         lines.append(_wrapped(f"{'':<14}", f"why: {one.why}"))
     return lines
 

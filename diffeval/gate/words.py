@@ -49,7 +49,9 @@ def _change(worst: Question, status: str) -> str:
     begun = f"{'worse' if change > 0 else 'better'} by {number(abs(change))}"
     if status == "pass":
         bound = worst.bound
-        reach = f"worse by at most {number(bound)}" if bound > 0 else f"better by at least {number(-bound)}"
+        reach = f"at most{'' if change > 0 else ' worse'} by {number(bound)}"
+        if bound <= 0:
+            reach = f"at least by {number(-bound)}"
         return f"{begun}, {reach} (95%), {margin} is allowed"
     if status == "fail":
         return f"{begun}, at least by {number(worst.other_bound)} (95%), {margin} is allowed"
