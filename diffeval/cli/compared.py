@@ -155,8 +155,8 @@ def _notes(comparison: Comparison) -> Iterator[str]:
         yield f"n that would tell: of each run{more}, 4 times in 5, if the difference is as large as it was seen"
     if len(comparison.sides) > 2 and any(one.ranks for one in comparison.scores):
         yield (
-            "runs that share a letter cannot be told apart at 95% (all pairs, corrected by Holm); rank is what the proven "
-            "differences leave possible"
+            "runs that share a letter cannot be told apart at 95% (all pairs, corrected by Holm); rank is what the "
+            "proven differences leave possible"
         )
     if comparison.judged > 1:
         yield (
