@@ -3,7 +3,8 @@
     python benchmarks/make_latent.py MODEL && python benchmarks/latent_faults.py MODEL
 
 The folder of `make_latent.py` as it is, and with one thing wrong at a time, each looked at by every check as a user
-would (`diffeval check`, 64 seeds, at w = 1 and at the pipeline's own w). What fails stands in the table. A script that
+would (`diffeval check`, 64 seeds, at w = 1 and at the pipeline's own w). Three times images of diffusers' own pipeline
+are looked at by `reproduction` (w = 7.5, 16 images). What fails stands in the table. A script that
 was stopped goes on with the same `--runs`. About 20 minutes on 2 cores.
 """
 
@@ -14,11 +15,14 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import torch
+from diffusers import StableDiffusionPipeline
 from record import save
 from safetensors.torch import load_file, save_file
 
 from diffeval.checkpoints.checkpoint import Checkpoint, load
+from diffeval.data.prompts import read_prompts
 from diffeval.examine import check
 from diffeval.plan import Settings
 
@@ -32,6 +36,17 @@ EXPECTED = {
     "text encoder zeroed": ("guidance-branch",),
     "epsilon weights declared v_prediction": ("prediction-type",),
     "cosine schedule declared": ("noise-schedule",),
+    "none, served": (),
+    "negative prompt ignored": ("reproduction",),
+    "guidance as eps_cond + w (eps_cond - eps_uncond)": ("reproduction",),
+}
+# What a pipeline that serves the model is called with, beside prompt, negative prompt, w and seed.
+W, STEPS, SERVED = 7.5, 50, 16
+CALLS: dict[str, dict[str, object]] = {
+    "none, served": {},
+    "negative prompt ignored": {"negative_prompt": None},
+    # The same by algebra: eps_uncond + (w + 1) (eps_cond - eps_uncond).
+    "guidance as eps_cond + w (eps_cond - eps_uncond)": {"guidance_scale": W + 1.0},
 }
 
 
@@ -105,6 +120,22 @@ def bent(checkpoint: Checkpoint) -> Checkpoint:
     return dataclasses.replace(checkpoint, latents=latents, decode=latents.decode)
 
 
+def served(fault: str, model: Path, path: Path) -> Path:
+    """Images of diffusers' own pipeline, with one thing done otherwise than the file says."""
+    pipeline = StableDiffusionPipeline.from_pretrained(model)
+    pipeline.set_progress_bar_config(disable=True)
+    prompts = [one.text for one in read_prompts(model / "prompts.csv")][:SERVED]
+    negatives = [*prompts[1:], prompts[0]]  # away from another digit
+    images = []
+    for seed, (prompt, negative) in enumerate(zip(prompts, negatives, strict=True)):
+        call: dict[str, object] = {"negative_prompt": negative, "guidance_scale": W} | CALLS[fault]
+        begun = torch.Generator().manual_seed(seed)
+        one = pipeline(prompt, generator=begun, num_inference_steps=STEPS, output_type="np", **call).images[0]
+        images.append(np.round(one * 255).astype(np.uint8))
+    np.savez(path, images=np.stack(images), seeds=np.arange(len(prompts)), prompts=prompts, negatives=negatives)
+    return path
+
+
 def looked_at(fault: str, model: Path, folder: Path) -> dict[str, object]:
     """A row: what fails, and whether that is what was planted."""
     copy = folder / fault.replace(" ", "-")
@@ -116,7 +147,14 @@ def looked_at(fault: str, model: Path, folder: Path) -> dict[str, object]:
     if fault.startswith("gamma"):
         checkpoint = bent(checkpoint)
     settings = Settings(n=64, device="cpu", w=None if "7.5" in fault else 1.0)
-    results = check(checkpoint, settings=settings, out=folder / f"run-{copy.name}")
+    if fault in CALLS:
+        made = served(fault, model, folder / f"{copy.name}.npz")
+        settings = dataclasses.replace(settings, w=W, steps=STEPS)
+        results = check(
+            checkpoint, settings=settings, made=made, only=("reproduction",), out=folder / f"run-{copy.name}"
+        )
+    else:
+        results = check(checkpoint, settings=settings, out=folder / f"run-{copy.name}")
     by = {status: [one.name for one in results.checks if one.status == status] for status in ("fail", "warn")}
     expected = EXPECTED[fault]
     said = next((one.summary for one in results.checks if one.name in expected), "")

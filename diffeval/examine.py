@@ -16,6 +16,7 @@ from diffeval.checkpoints.scheduler_config import SamplingScheduler, read_sampli
 from diffeval.checkpoints.text import with_prompts
 from diffeval.checks.check import CHECKS, Finding, Row, Subject, look, ordered
 from diffeval.checks.cost import PROBE, counting, forecast
+from diffeval.checks.made_images import read_made
 from diffeval.checks.without_network import look_at_images
 from diffeval.data.prompts import Prompt
 from diffeval.data.source import ImageSource, OpenOptions
@@ -75,6 +76,7 @@ def check(
     ref: str | None = None,
     training_log: Path | None = None,
     sampling_scheduler: Path | None = None,
+    made: Path | None = None,
     opening: OpenOptions | None = None,
     prompting: Prompting | None = None,
     out: Path | None = None,
@@ -94,6 +96,7 @@ def check(
         training_log: of its training; by default the one beside it, if ``diffeval train`` made it.
         sampling_scheduler: scheduler_config.json, or a folder with it, of the sampler that images are drawn with
             elsewhere; by default the one beside the weights. It is held against the training schedule.
+        made: npz of images that another pipeline made of the checkpoint, with what they began with.
         opening: how images on disk are opened.
         prompting: prompts of a text-to-image checkpoint; without any it is looked at without text.
         out: the run directory; by default named after checkpoint, seed and protocol, under ``runs/``.
@@ -109,13 +112,16 @@ def check(
     settings = _enough(settings or Settings(n=USUAL_N))
     measured = _with_prompts(open_measured(checkpoint, opening=opening), prompting)
     settings = _affordable(measured, settings)
-    _refuse(measured, ref, training_log, sampling_scheduler)
+    _refuse(
+        measured, ref, {"--training-log": training_log, "--sampling-scheduler": sampling_scheduler, "--made": made}
+    )
     plan = plan_images(measured, settings)
     source = _images(measured, ref, opening, reporter)
     sampled_by = None if sampling_scheduler is None else read_sampling_scheduler(sampling_scheduler)
     protocol = _protocol(plan, source, sampled_by)
     offline = opening is not None and opening.offline
     log = _log(measured, training_log)
+    others = None if made is None else read_made(made)
     job = open_job(measured, settings, plan, protocol, out, fresh, reporter)
     with holding(job.run), counting(_network(measured)) as cost:
         results = _held(job) or _none_yet(job)
@@ -124,10 +130,11 @@ def check(
         if isinstance(measured, Checkpoint):
             subject = Subject(
                 measured, _generator(plan), settings.n, source, reporter, log=log, memory=job.run, known=known,
-                sampled_by=sampled_by, offline=offline,
+                sampled_by=sampled_by, offline=offline, made=others,
             )  # fmt: skip
-        # A log is no part of the protocol: what was found in another one does not count.
-        held = {one.name for one in results.checks if training_log is None or "log" not in CHECKS[one.name].reads}
+        # A log is no part of the protocol, nor are made images: what was found in others does not count.
+        new = {name for name, one in (("log", training_log), ("made", made)) if one is not None}
+        held = {one.name for one in results.checks if not new & set(CHECKS[one.name].reads)}
         left = [name for name in names if name not in held]
         if not left:
             reporter.note(
@@ -171,7 +178,7 @@ def describe(
     names, settings = chosen(only), _enough(settings or Settings(n=USUAL_N))
     measured = _with_prompts(open_measured(checkpoint, opening=opening), prompting)
     settings = _affordable(measured, settings)
-    _refuse(measured, ref, None, sampling_scheduler)
+    _refuse(measured, ref, {"--sampling-scheduler": sampling_scheduler})
     plan = plan_images(measured, settings)
     source = _images(measured, ref, opening, SilentReporter())
     sampled_by = None if sampling_scheduler is None else read_sampling_scheduler(sampling_scheduler)
@@ -238,12 +245,11 @@ def _affordable(measured: Measured, settings: Settings) -> Settings:
     return settings if there is None else dataclasses.replace(settings, n=min(settings.n, there))
 
 
-def _refuse(measured: Measured, ref: str | None, training_log: Path | None, sampling_scheduler: Path | None) -> None:
+def _refuse(measured: Measured, ref: str | None, given: Mapping[str, Path | None]) -> None:
     """Refuses ready-made images without what they are held against, and with what speaks of a network."""
     if isinstance(measured, Checkpoint):
         return
     begun = f"check: {measured.name} is ready-made images, without a network"
-    given = {"--training-log": training_log, "--sampling-scheduler": sampling_scheduler}
     named = [flag for flag, path in given.items() if path is not None]
     if named:
         raise DiffevalError(f"{begun}; leave {named[0]} out")

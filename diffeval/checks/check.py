@@ -13,6 +13,7 @@ import torch
 
 from diffeval.checkpoints.checkpoint import Checkpoint
 from diffeval.checkpoints.scheduler_config import SamplingScheduler
+from diffeval.checks.made_images import Made
 from diffeval.checks.probe import Probe, Reading
 from diffeval.checks.real_images import ModelImages, held_out_images, model_images
 from diffeval.checks.scan import LEVELS, Scan, scan
@@ -29,7 +30,7 @@ EXPECTED_TIMES = 40
 # Beside the network itself, which every check reads: real images; the risk probe's scan, which needs images, too, and
 # a network that has learnt something; the log of its training; the configuration that others sample it with, which any
 # check can do without.
-Reads = Literal["images", "scan", "log", "scheduler"]
+Reads = Literal["images", "scan", "log", "scheduler", "made"]
 # The check behind which all that read the scan are inconclusive.
 GATE = "untrained"
 # Those that name what may be wrong with a network or its declaration; whatever samples shows that, too.
@@ -60,6 +61,7 @@ class Subject:
         sampled_by: the scheduler that images are sampled with elsewhere; by default the one beside the weights.
         known: how checks ended that were looked at before.
         offline: whether weights of an extractor may not be fetched.
+        made: images that another pipeline made of the checkpoint; None without.
     """
 
     def __init__(
@@ -75,11 +77,12 @@ class Subject:
         known: Mapping[str, CheckStatus] | None = None,
         sampled_by: SamplingScheduler | None = None,
         offline: bool = True,
+        made: Made | None = None,
     ) -> None:
         self.checkpoint, self.generator, self.n, self.source = checkpoint, generator, n, source
         self.reporter = reporter or SilentReporter()
         self.log, self._memory, self.known = log, memory, known or {}
-        self._sampled_by, self.offline = sampled_by, offline
+        self._sampled_by, self.offline, self.made = sampled_by, offline, made
         self._found: dict[str, Finding] = {}
 
     def with_n(self, n: int) -> "Subject":
@@ -283,6 +286,8 @@ def _hindrance(one: Check, subject: Subject) -> Finding | None:
     """Why a check cannot be called; None where it can."""
     if {"images", "scan"} & set(one.reads) and subject.source is None:
         return Finding("not-applicable", "needs real images to hold the model against; give --ref")
+    if "made" in one.reads and subject.made is None:
+        return Finding("not-applicable", "needs images that another pipeline made of the checkpoint; give --made")
     if "log" in one.reads and not subject.log:
         return Finding("not-applicable", "needs the log of the training; give --training-log")
     if "scan" in one.reads and one.name != GATE and subject.found(GATE).status == "fail":

@@ -1,7 +1,7 @@
 """The one sampling loop: noise and labels by index, a diffusers scheduler, guidance, uint8 images out."""
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -152,10 +152,31 @@ class Generator:
             same_start: whether the network is to see at first exactly the noise. Some samplers scale it by a few
                 per mille where a schedule ends with signal left, and then differ from others from the start.
         """
-        scheduler = build_scheduler(self.sampler, self.schedule, self.prediction, self.steps)
-        options = self._step_options(indices)
+        noise = torch.cat([initial_noise(*key, self.shape) for key in self._keys(indices)])
         condition, null = self._conditions(indices)
-        noise = torch.cat([initial_noise(*key, self.shape) for key in self._keys(indices)]).to(self.device)
+        yield from self.follow(noise, condition, null, self._step_options(indices), same_start=same_start)
+
+    @torch.inference_mode()
+    def follow(
+        self,
+        noise: torch.Tensor,
+        condition: torch.Tensor | None,
+        null: torch.Tensor | None,
+        options: Mapping[str, Any],
+        *,
+        same_start: bool = False,
+    ) -> Iterator[Step]:
+        """The sampler's steps from noise of anyone's.
+
+        Args:
+            noise: standard normal, float32 [b, C, H, W].
+            condition: what the denoiser takes, int64 [b]; None for a model without a condition.
+            null: what stands for no condition, of each; None without.
+            options: arguments of the scheduler's ``step``.
+            same_start: see ``walk``.
+        """
+        scheduler = build_scheduler(self.sampler, self.schedule, self.prediction, self.steps)
+        noise = noise.to(self.device)
         x = noise * scheduler.init_noise_sigma
         if same_start:
             x = x * (noise.norm() / scheduler.scale_model_input(x, scheduler.timesteps[0]).norm())

@@ -65,6 +65,13 @@ def check(
             rich_help_panel=SCORING,
         ),
     ] = None,
+    made: Annotated[
+        Path | None,
+        typer.Option(
+            help="npz of what another pipeline made of CKPT: images, noise or seeds, prompts, negatives, labels.",
+            rich_help_panel=SCORING,
+        ),
+    ] = None,
     n: Annotated[int, typer.Option("--n", help="Seeds, and real images, that a check may spend.")] = 64,
     listed: Annotated[
         bool, typer.Option("--list", help="Show every check, and leave.", rich_help_panel=SCORING)
@@ -78,6 +85,7 @@ def check(
     diffeval check digits
     diffeval check digits --only step-convergence,trajectory
     diffeval check my-model --sampling-scheduler pipeline/scheduler
+    diffeval check my-model --made served.npz --only reproduction
     diffeval check --training-log runs/log.csv
     diffeval check images:samples --only memorization --ref folder:photos
     diffeval check --list
@@ -126,6 +134,7 @@ def check(
             ref=ref,
             training_log=training_log,
             sampling_scheduler=sampling_scheduler,
+            made=made,
             opening=opening,
             prompting=prompting_of(wording),
             out=output.out,
