@@ -1,10 +1,11 @@
 """Runs, a baseline and a gate file become a verdict."""
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+from diffeval.compare.protocols import MAKING, differing, named
 from diffeval.errors import DiffevalError
 from diffeval.gate.baseline import read_baseline
 from diffeval.gate.calibration import read_calibration
@@ -124,6 +125,7 @@ def _subject(evidence: Evidence) -> Subject:
 def _notes(run: Evidence, baseline: Evidence | None, age: float | None) -> list[str]:
     """What a reader should know beside the rules."""
     notes = [warning for side in run.sides for warning in side.results.warnings]
+    notes += _made_otherwise(run)
     if baseline is None:
         return notes
     if baseline.promotion is not None:
@@ -138,13 +140,27 @@ def _notes(run: Evidence, baseline: Evidence | None, age: float | None) -> list[
     return notes
 
 
+def _made_otherwise(run: Evidence) -> Iterator[str]:
+    """Checks that looked at the model as it is sampled otherwise than where it was scored."""
+    scored = next((side for side in run.sides if side.results.scores), None)
+    for side in run.sides:
+        if scored is None or not side.results.checks or not side.sampled or not scored.sampled:
+            continue
+        keys = differing(scored.results.protocol, side.results.protocol)
+        apart = {key: both for key, both in keys.items() if key in MAKING}
+        if apart:
+            yield f"{scored.name} was scored, and {side.name} checked, with other settings: {named(apart)}"
+
+
 def _same(run: Evidence, baseline: Evidence) -> bool:
     def of(evidence: Evidence) -> set[tuple[str, int, int, str]]:
         return {
-            (one.sha256, one.seed, one.results.provenance.n, one.results.provenance.started) for one in evidence.sides
+            (one.sha256, one.seed, one.results.provenance.n, one.results.provenance.started)
+            for one in evidence.sides
+            if one.results.scores
         }
 
-    return of(run) <= of(baseline)
+    return set() < of(run) <= of(baseline)
 
 
 def _days(made: str, now: datetime) -> float | None:

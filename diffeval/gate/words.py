@@ -23,7 +23,7 @@ def sentence(reading: Reading, status: str) -> str:
     if status == "inconclusive":
         behind = f"; {_wanted(reading, worst)}"
     elif reading.how and reading.kind == "regression":
-        behind = f"; {reading.how}" + (f", n={reading.n}" if reading.n is not None else "")
+        behind = f"; {reading.how}" + (f", n={reading.n}" if reading.n is not None and "n=" not in reading.how else "")
     return f"{begun}: {said}{behind}"
 
 

@@ -1,0 +1,300 @@
+"""Rules against records made by hand, whose bounds follow from the normal law."""
+
+import math
+import re
+from pathlib import Path
+from statistics import NormalDist
+
+import numpy as np
+import pytest
+from gate_records import MakeRun, checks, score
+
+from diffeval.gate.calibration import Calibration, Noise
+from diffeval.gate.config import Required, Rule
+from diffeval.gate.evidence import Evidence, read_runs
+from diffeval.gate.question import Reading
+from diffeval.gate.rules import Against, read_rule
+
+Z95, Z80 = NormalDist().inv_cdf(0.95), NormalDist().inv_cdf(0.8)
+
+
+def _read(
+    rule: dict[str, object],
+    run: Path | Evidence,
+    baseline: Path | None = None,
+    required: dict[str, object] | None = None,
+    calibration: Calibration | None = None,
+) -> Reading:
+    against = Against(
+        Required.model_validate(required or {}),
+        None if baseline is None else read_runs([baseline]),
+        "there is no baseline",
+        calibration,
+    )
+    made = Rule.model_validate(rule)
+    return read_rule(made.named, made, read_runs([run]) if isinstance(run, Path) else run, against)
+
+
+def test_an_upper_limit_holds_where_the_95_percent_bound_lies_below(make_run: MakeRun) -> None:
+    run = make_run("one", [score("fid", 3.0, 0.1)])  # the bound is 3 + 0.1 z = 3.1645
+    above, below = 3.0 + 0.1 * Z95 + 1e-6, 3.0 + 0.1 * Z95 - 1e-6
+    assert _read({"score": "fid", "max": above}, run).holds
+    reading = _read({"score": "fid", "max": below}, run)
+    assert not reading.holds
+    assert reading.p > 0.05
+    assert reading.worst is not None
+    assert reading.worst.bound == pytest.approx(3.0 + 0.1 * Z95, rel=1e-6)
+
+
+def test_an_upper_limit_is_broken_where_the_lower_bound_lies_above(make_run: MakeRun) -> None:
+    run = make_run("one", [score("fid", 3.0, 0.1)])
+    assert _read({"score": "fid", "max": 3.0 - 0.1 * Z95 - 1e-6}, run).p < 0.05
+    assert _read({"score": "fid", "max": 3.0 - 0.1 * Z95 + 1e-6}, run).p > 0.05
+    assert _read({"score": "fid", "max": 2.8}, run).p == pytest.approx(NormalDist().cdf(-2.0), rel=1e-4)
+
+
+def test_a_lower_limit_is_the_mirror_image(make_run: MakeRun) -> None:
+    run = make_run("one", [score("recall", 0.8, 0.01)])
+    assert _read({"score": "recall", "min": 0.8 - 0.01 * Z95 - 1e-6}, run).holds
+    assert not _read({"score": "recall", "min": 0.8 - 0.01 * Z95 + 1e-6}, run).holds
+    assert _read({"score": "recall", "min": 0.82}, run).p == pytest.approx(NormalDist().cdf(-2.0), rel=1e-4)
+
+
+def test_a_window_needs_both_bounds_inside_and_counts_both_ends(make_run: MakeRun) -> None:
+    run = make_run("one", [score("clip_score", 31.75, 0.02)])
+    assert _read({"score": "clip_score", "window": [31.69, 31.81]}, run).holds
+    assert not _read({"score": "clip_score", "window": [31.74, 31.81]}, run).holds
+    assert not _read({"score": "clip_score", "window": [31.69, 31.76]}, run).holds
+    good = _read({"score": "clip_score", "window": [31.60, 31.71]}, run)  # too good is wrong, too
+    assert good.p == pytest.approx(2 * NormalDist().cdf(-2.0), rel=1e-4)
+    assert good.worst is not None
+    assert good.worst.upper
+
+
+def test_min_and_max_together_are_a_window(make_run: MakeRun) -> None:
+    run = make_run("one", [score("fid", 3.0, 0.1)])
+    assert _read({"score": "fid", "min": 2.0, "max": 4.0}, run).kind == "window"
+
+
+@pytest.mark.parametrize(("name", "sign"), [("fid_debiased", 1), ("recall", -1)])
+def test_a_regression_is_worse_in_the_scores_own_direction(make_run: MakeRun, name: str, sign: int) -> None:
+    old = make_run("old", [score(name, 0.5, 0.03)], seed=1)
+    worse = make_run("worse", [score(name, 0.5 + sign * 0.2, 0.04)])
+    better = make_run("better", [score(name, 0.5 - sign * 0.2, 0.04)])
+    rule = {"score": name, "max_regression": {"abs": 0.1}}
+    reading = _read(rule, worse, old)
+    # Independent errors 0.03 and 0.04 make 0.05; worse by 0.2, which is 2 standard errors beyond 0.1.
+    assert reading.p == pytest.approx(NormalDist().cdf(-2.0), rel=1e-4)
+    assert reading.worst is not None
+    assert reading.worst.found.value == pytest.approx(0.2)
+    assert reading.worst.bound == pytest.approx(0.2 + 0.05 * Z95, rel=1e-5)
+    assert _read(rule, better, old).holds
+    assert (reading.value, reading.baseline) == (0.5 + sign * 0.2, 0.5)
+
+
+def test_the_same_run_is_no_worse_by_any_margin(make_run: MakeRun) -> None:
+    run = make_run("one", [score("fid", 3.0, 0.1)])
+    reading = _read({"score": "fid", "max_regression": {"abs": 0}}, run, run)
+    assert reading.holds
+    assert reading.p == 1.0
+
+
+def test_shared_seeds_are_paired(make_run: MakeRun) -> None:
+    terms = np.random.Generator(np.random.Philox(0)).normal(size=1000)
+    labels = {"labels": np.zeros(1000, dtype=np.int64)}
+    moved = terms + 0.1
+    moved[0] += 0.5
+    old = make_run("old", [score("kid", terms.mean(), 0.03)], terms={"kid.term": terms, **labels})
+    new = make_run("new", [score("kid", moved.mean(), 0.03)], terms={"kid.term": moved, **labels})
+    reading = _read({"score": "kid", "max_regression": {"abs": 0.2}}, new, old)
+    assert reading.holds
+    assert reading.how.startswith("paired")
+    # Alone the errors make 0.03 sqrt 2 = 0.042, with which 0.1 + 1.64 * 0.042 < 0.2 holds, but 0.11 would not.
+    assert _read({"score": "kid", "max_regression": {"abs": 0.11}}, new, old).holds
+
+
+def test_a_relative_margin_carries_the_error_of_the_baseline(make_run: MakeRun) -> None:
+    old = make_run("old", [score("fid", 10.0, 0.3)], seed=1)
+    new = make_run("new", [score("fid", 11.0, 0.4)])
+    reading = _read({"score": "fid", "max_regression": {"rel": 0.5}}, new, old)
+    # c - 1.5 b has the variance 0.4^2 + 1.5^2 * 0.3^2 = 0.3625.
+    assert reading.worst is not None
+    assert reading.worst.limit == 5.0
+    assert reading.worst.found.std_error == pytest.approx(math.sqrt(0.3625), rel=1e-6)
+    assert reading.worst.bound == pytest.approx(1.0 + Z95 * math.sqrt(0.3625), rel=1e-5)
+
+
+def test_a_relative_margin_where_higher_is_better(make_run: MakeRun) -> None:
+    old = make_run("old", [score("recall", 0.8, 0.02)], seed=1)
+    new = make_run("new", [score("recall", 0.7, 0.03)])
+    reading = _read({"score": "recall", "max_regression": {"rel": 0.25}}, new, old)
+    # 0.75 b - c has the variance 0.75^2 * 0.02^2 + 0.03^2, less than that of the difference: the larger counts.
+    assert reading.worst is not None
+    assert reading.worst.limit == pytest.approx(0.2)
+    assert reading.worst.found.std_error == pytest.approx(math.sqrt(0.02**2 + 0.03**2), rel=1e-6)
+
+
+def test_a_share_of_what_may_be_0_is_no_margin(make_run: MakeRun) -> None:
+    old = make_run("old", [score("fid_debiased", 0.01, 0.01)], seed=1)
+    new = make_run("new", [score("fid_debiased", 0.01, 0.01)])
+    assert "not told from 0" in _read({"score": "fid_debiased", "max_regression": {"rel": 0.5}}, new, old).missing
+
+
+def test_sigmas_are_those_of_the_calibration(make_run: MakeRun) -> None:
+    old, new = make_run("old", [score("fid", 3.0, 0.1)], seed=1), make_run("new", [score("fid", 3.0, 0.1)])
+    noise = Noise("fid", 3.0, 0.2, 0.1, 1000, 5)
+    side = read_runs([new]).sides[0]
+    calibration = Calibration("digits", side.sha256, side.results.protocol, "seeds", {"fid": noise})
+    reading = _read({"score": "fid", "max_regression": {"sigmas": 4}}, new, old, calibration=calibration)
+    assert reading.worst is not None
+    assert reading.worst.limit == pytest.approx(0.8)  # the larger of 0.2 over seeds and 0.1 stored
+    other = make_run("other", [score("fid", 3.0, 0.1)], steps=50)
+    free = {"may_differ": ["w"]}
+    missing = _read({"score": "fid", "max_regression": {"sigmas": 4}}, other, other, free, calibration).missing
+    assert "run and calibration differ in steps 50 and 10" in missing
+
+
+CLASSES = [
+    {"class": "0", "n": 100, "real": 90, "class_accuracy": 0.99, "kid": 0.001, "std_error": 0.0002, "p": 1.0},
+    {"class": "1", "n": 100, "real": 90, "class_accuracy": 0.80, "kid": 0.002, "std_error": 0.0002, "p": 1.0},
+]
+
+
+def test_every_class_must_hold_and_the_worst_is_named(make_run: MakeRun) -> None:
+    run = make_run("one", [score("kid", 0.001, 0.0001)], tables={"per_class": CLASSES})
+    assert _read({"score": "kid", "max": 0.0024, "reduce": "max"}, run).holds
+    reading = _read({"score": "kid", "max": 0.0015, "reduce": "max"}, run)
+    assert not reading.holds
+    assert reading.worst is not None
+    assert reading.worst.where == "1"
+    # 2.5 standard errors beyond, of two classes.
+    assert reading.p == pytest.approx(2 * NormalDist().cdf(-2.5), rel=1e-4)
+
+
+def test_shares_of_classes_have_wilsons_bounds(make_run: MakeRun) -> None:
+    perfect = [{**CLASSES[0], "class_accuracy": 1.0}]
+    run = make_run("one", [score("kid", 0.001, 0.0001)], tables={"per_class": perfect})
+    # With n of n the lower bound is n / (n + z^2): no certainty from a hundred images.
+    bound = 100 / (100 + Z95**2)
+    assert _read({"score": "class_accuracy", "min": bound - 1e-6, "reduce": "min"}, run).holds
+    assert not _read({"score": "class_accuracy", "min": bound + 1e-6, "reduce": "min"}, run).holds
+
+
+def test_classes_against_those_of_the_baseline(make_run: MakeRun) -> None:
+    old = make_run("old", [score("kid", 0.001, 0.0001)], seed=1, tables={"per_class": CLASSES})
+    bad = [CLASSES[0], {**CLASSES[1], "kid": 0.004}]
+    new = make_run("new", [score("kid", 0.001, 0.0001)], tables={"per_class": bad})
+    rule = {"score": "kid", "max_regression": {"abs": 0.001}, "reduce": "max"}
+    assert _read(rule, old, old).holds
+    reading = _read(rule, new, old)
+    assert reading.worst is not None
+    assert (reading.worst.where, reading.value, reading.baseline) == ("1", 0.004, 0.002)
+    assert reading.p < 0.05
+    lost = make_run("lost", [score("kid", 0.001, 0.0001)], tables={"per_class": CLASSES[:1]})
+    assert "only the baseline has the class '1'" in _read(rule, lost, old).missing
+    fewer = {"score": "class_accuracy", "max_regression": {"abs": 0.1}, "reduce": "min"}
+    worse = make_run(
+        "worse",
+        [score("kid", 0.001, 0.0001)],
+        tables={"per_class": [CLASSES[0], {**CLASSES[1], "class_accuracy": 0.4}]},
+    )
+    assert _read(fewer, worse, old).p < 0.05
+
+
+@pytest.mark.parametrize(
+    ("status", "holds", "p", "missing"),
+    [
+        ("pass", True, 1.0, False),
+        ("warn", True, 1.0, False),
+        ("fail", False, 0.0, False),
+        ("inconclusive", False, 1.0, False),
+        ("not-applicable", False, 1.0, True),
+    ],
+)
+def test_a_check_must_not_fail(make_run: MakeRun, status: str, holds: bool, p: float, missing: bool) -> None:
+    run = make_run("one", found=checks(noise_schedule=status))  # type: ignore[arg-type]
+    reading = _read({"check": "noise-schedule"}, run)
+    assert (reading.holds, reading.p, bool(reading.missing)) == (holds, p, missing)
+
+
+def test_a_check_that_does_not_apply_may_be_allowed_to_and_one_that_is_absent_never(make_run: MakeRun) -> None:
+    run = make_run("one", found=checks(ema="not-applicable"))
+    assert _read({"check": "ema", "allow_not_applicable": True}, run).holds
+    assert "the check was not made" in _read({"check": "vae", "allow_not_applicable": True}, run).missing
+
+
+@pytest.mark.parametrize(
+    ("required", "said"),
+    [
+        ({"n_min": 2000}, "stands on 1000 images, .* requires 2000"),
+        ({"steps": 50}, "was measured with steps 10, .* requires 50"),
+        ({"extractor": "inception"}, "extractor digits/penultimate/12e3, .* requires inception"),
+        ({"reference": "mnist@train"}, "reference digits@train"),
+    ],
+)
+def test_a_score_that_was_measured_otherwise_is_no_evidence(
+    make_run: MakeRun, required: dict[str, object], said: str
+) -> None:
+    run = make_run("one", [score("fid", 3.0, 0.1)])
+    missing = _read({"score": "fid", "max": 9}, run, required=required).missing
+    assert re.search(said, missing)
+
+
+def test_requirements_that_hold_are_not_in_the_way(make_run: MakeRun) -> None:
+    run = make_run("one", [score("fid", 3.0, 0.1)])
+    required = {"n_min": 1000, "steps": 10, "w": 1.0, "extractor": "digits", "reference": "digits@train"}
+    assert _read({"score": "fid", "max": 9}, run, required=required).holds
+
+
+@pytest.mark.parametrize("rule", [{"max_regression": {"abs": 5.0}}, {"max": 9.0}])
+def test_another_protocol_than_the_baselines_is_no_evidence_and_names_the_key(
+    make_run: MakeRun, rule: dict[str, object]
+) -> None:
+    old = make_run("old", [score("fid", 3.0, 0.1)])
+    new = make_run("new", [score("fid", 3.0, 0.1)], w=7.0)
+    missing = _read({"score": "fid", **rule}, new, old).missing
+    assert "differ in w 7 and 1" in missing
+    assert 'may_differ = ["w"]' in missing
+    assert _read({"score": "fid", **rule}, new, old, {"may_differ": ["w"]}).holds
+
+
+def test_ready_made_images_may_be_held_against_sampled_ones_where_source_is_allowed(make_run: MakeRun) -> None:
+    old = make_run("old", [score("fid", 3.0, 0.1)])
+    new = make_run("new", [score("fid", 3.0, 0.1)], source=True, labels="as given")
+    rule = {"score": "fid", "max_regression": {"abs": 5.0}}
+    missing = _read(rule, new, old).missing
+    assert "differ in source" in missing
+    assert 'may_differ = ["source"]' in missing
+    free = {"may_differ": ["source"], "sampler": "ddim"}
+    assert _read(rule, new, old, free).holds
+
+
+def test_another_reference_is_never_allowed(make_run: MakeRun) -> None:
+    old = make_run("old", [score("fid", 3.0, 0.1)])
+    new = make_run("new", [score("fid", 3.0, 0.1)], reference_hash="00" * 32)
+    missing = _read({"score": "fid", "max_regression": {"abs": 5.0}}, new, old).missing
+    assert "reference_hash" in missing
+    assert "may_differ" not in missing
+
+
+def test_a_score_without_an_error_proves_nothing(make_run: MakeRun) -> None:
+    run = make_run("one", [score("fid", 3.0, None)])
+    assert "no standard error" in _read({"score": "fid", "max": 9}, run).missing
+
+
+def test_the_n_that_would_settle_a_limit(make_run: MakeRun) -> None:
+    run = make_run("one", [score("fid", 3.0, 0.1)])
+    reading = _read({"score": "fid", "max": 3.1}, run)
+    # The bound is to lie inside 4 times in 5: (z95 + z80) 0.1 sqrt(1000 / n) = 0.1.
+    assert reading.needed == pytest.approx(1000 * (Z95 + Z80) ** 2, abs=2)
+
+
+def test_the_n_that_would_settle_a_regression_is_that_of_a_model_that_is_no_worse(make_run: MakeRun) -> None:
+    old = make_run("old", [score("fid", 3.0, 0.1)], seed=1)
+    new = make_run("new", [score("fid", 3.05, 0.1)])
+    reading = _read({"score": "fid", "max_regression": {"abs": 0.2}}, new, old)
+    assert not reading.holds
+    assert reading.needed == pytest.approx(1000 * ((Z95 + Z80) * 0.1 * math.sqrt(2) / 0.2) ** 2, abs=2)
+    beyond = make_run("beyond", [score("fid", 3.3, 0.1)])
+    reading = _read({"score": "fid", "max_regression": {"abs": 0.2}}, beyond, old)
+    assert reading.needed == pytest.approx(1000 * ((Z95 + Z80) * 0.1 * math.sqrt(2) / 0.1) ** 2, abs=2)

@@ -1,0 +1,160 @@
+"""From rules to a verdict: Holm's correction against a worked example, and what decides over what."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from statistics import NormalDist
+
+import pytest
+from gate_records import MakeRun, WriteGate, checks, score
+
+import diffeval
+from diffeval.errors import DiffevalError
+from diffeval.gate.judge import gate
+from diffeval.gate.reading import read_gate
+
+NOW = datetime(2026, 11, 22, tzinfo=UTC)
+
+
+def _limit(p: float) -> float:
+    """The upper limit that a value of 1 with the error 0.1 is beyond with this p-value."""
+    return 1 - 0.1 * NormalDist().inv_cdf(1 - p)
+
+
+def test_holm_over_the_error_rules(make_run: MakeRun, write_gate: WriteGate) -> None:
+    # 0.005, 0.01, 0.03 and 0.04 become 0.02, 0.03, 0.06 and 0.06 (Holm 1979): two of the four are proven.
+    p = {"a": 0.01, "b": 0.04, "c": 0.03, "d": 0.005}
+    run = make_run("one", [score(name, 1.0, 0.1) for name in p])
+    text = "".join(f'[[rule]]\nscore = "{name}"\nmax = {_limit(one)}\n' for name, one in p.items())
+    verdict = gate(run, config=write_gate(text))
+    together = {one.subject: one.p_holm for one in verdict.outcomes}
+    assert together == {
+        name: pytest.approx(one, rel=1e-3) for name, one in zip(p, (0.03, 0.06, 0.06, 0.02), strict=True)
+    }
+    assert {one.subject: one.status for one in verdict.outcomes} == {
+        "a": "fail",
+        "b": "inconclusive",
+        "c": "inconclusive",
+        "d": "fail",
+    }
+    assert (verdict.status, verdict.exit_code) == ("fail", 3)
+
+
+def test_beyond_by_itself_but_not_among_many_is_inconclusive_and_said(
+    make_run: MakeRun, write_gate: WriteGate
+) -> None:
+    run = make_run("one", [score("a", 1.0, 0.1), score("b", 0.0, 0.1)])
+    rule = f'[[rule]]\nscore = "a"\nmax = {_limit(0.03)}\n'
+    assert gate(run, config=write_gate(rule)).status == "fail"
+    verdict = gate(run, config=write_gate(rule + '[[rule]]\nscore = "b"\nmax = 9\n'))
+    assert verdict.status == "inconclusive"
+    assert "not after the correction for the number of rules" in verdict.outcomes[0].sentence
+
+
+def test_warnings_neither_decide_nor_count(make_run: MakeRun, write_gate: WriteGate) -> None:
+    run = make_run("one", [score("a", 1.0, 0.1), score("b", 0.0, 0.1)])
+    bad = f'[[rule]]\nscore = "a"\nlevel = "warn"\nmax = {_limit(0.03)}\n'
+    verdict = gate(run, config=write_gate(bad * 3 + '[[rule]]\nscore = "b"\nmax = 9\n'))
+    assert verdict.status == "pass"
+    assert "3 of 3 warnings stand" in verdict.sentence
+    assert verdict.count("fail", "warn") == 3
+    assert [one.p_holm for one in verdict.outcomes if one.level == "warn"] == [None] * 3
+
+
+FAILS = '[[rule]]\ncheck = "ema"\n'
+MISSING = '[[rule]]\nscore = "nothing"\nmax = 1\n'
+OPEN = '[[rule]]\nscore = "a"\nmax = 1\n'
+PASSES = '[[rule]]\nscore = "a"\nmax = 9\n'
+
+
+@pytest.mark.parametrize(
+    ("rules", "status", "code"),
+    [
+        (PASSES, "pass", 0),
+        (PASSES + OPEN, "inconclusive", 4),
+        (PASSES + OPEN + MISSING, "no-evidence", 5),
+        (PASSES + OPEN + MISSING + FAILS, "fail", 3),
+        (PASSES + FAILS, "fail", 3),
+    ],
+)
+def test_a_failure_goes_before_missing_evidence_and_that_before_more_images(
+    make_run: MakeRun, write_gate: WriteGate, rules: str, status: str, code: int
+) -> None:
+    run = make_run("one", [score("a", 1.0, 0.1)], checks(ema="fail"))
+    verdict = gate(run, config=write_gate(rules))
+    assert (verdict.status, verdict.exit_code, verdict.passed) == (status, code, code == 0)
+
+
+def test_a_rule_without_evidence_counts_in_the_correction(make_run: MakeRun, write_gate: WriteGate) -> None:
+    """So that a failure that is proven stays one when the evidence is brought."""
+    run = make_run("one", [score("a", 1.0, 0.1)])
+    rule = f'[[rule]]\nscore = "a"\nmax = {_limit(0.03)}\n'
+    assert gate(run, config=write_gate(rule + MISSING)).status == "no-evidence"
+    assert gate(run, config=write_gate(rule)).status == "fail"
+
+
+def test_without_a_baseline_a_regression_is_no_evidence(make_run: MakeRun, write_gate: WriteGate) -> None:
+    run = make_run("one", [score("a", 1.0, 0.1)])
+    config = write_gate('[[rule]]\nscore = "a"\nmax_regression = { abs = 1 }\n')
+    verdict = gate(run, config=config)
+    assert verdict.status == "no-evidence"
+    assert "there is no baseline" in verdict.outcomes[0].sentence
+    assert gate(run, config=config, baseline=run).status == "pass"
+
+
+def test_the_inconclusive_verdict_names_the_n_of_its_slowest_rule(make_run: MakeRun, write_gate: WriteGate) -> None:
+    run = make_run("one", [score("a", 1.0, 0.1), score("b", 1.0, 0.1)])
+    verdict = gate(run, config=write_gate('[[rule]]\nscore = "a"\nmax = 1.1\n[[rule]]\nscore = "b"\nmax = 1.05\n'))
+    needed = [one.needed for one in verdict.outcomes]
+    # Half the room takes four times the images; (1.645 + 0.842)^2 = 6.183.
+    assert needed == [pytest.approx(6183, abs=3), pytest.approx(24730, abs=10)]
+    assert "2 of 2 rules cannot be told: a.max, b.max; about n = 25,000 would settle it" in verdict.sentence
+
+
+def test_a_baseline_that_is_too_old_is_none(make_run: MakeRun, write_gate: WriteGate) -> None:
+    run = make_run("one", [score("a", 1.0, 0.1)])
+    old = make_run("old", [score("a", 1.0, 0.1)], seed=1, started="2026-08-01T00:00:00+00:00")
+    config = write_gate('[baseline]\nmax_age_days = 30\n[[rule]]\nscore = "a"\nmax_regression = { abs = 1 }\n')
+    verdict = gate(run, config=config, baseline=old, now=NOW)
+    assert verdict.status == "no-evidence"
+    assert "is 113 days old, max_age_days allows 30; promote a newer run" in verdict.outcomes[0].sentence
+    fresh = make_run("fresh", [score("a", 1.0, 0.1)], seed=1, started="2026-11-01T00:00:00+00:00")
+    assert gate(run, config=config, baseline=fresh, now=NOW).status == "pass"
+
+
+def test_the_gate_file_names_a_baseline_beside_itself(make_run: MakeRun, write_gate: WriteGate) -> None:
+    run = make_run("one", [score("a", 1.0, 0.1)])
+    make_run("old", [score("a", 1.0, 0.1)], seed=1)
+    config = write_gate('[baseline]\nsource = "run:old"\n[[rule]]\nscore = "a"\nmax_regression = { abs = 1 }\n')
+    verdict = gate(run, config=config)
+    assert verdict.status == "pass"
+    assert verdict.baseline is not None
+    assert verdict.baseline.origin.endswith("old")
+
+
+def test_notes_tell_what_a_reader_should_know(make_run: MakeRun, write_gate: WriteGate) -> None:
+    run = make_run("one", [score("a", 1.0, 0.1)], warnings=["3 of 1000 images are of a single colour"])
+    checked = make_run("checked", found=checks(ema="pass"), steps=50)
+    verdict = gate([run, checked], config=write_gate(PASSES), baseline=run)
+    notes = "\n".join(verdict.notes)
+    assert "3 of 1000 images are of a single colour" in notes
+    assert "held against itself" in notes
+    assert "with other settings: steps 10 and 50" in notes
+
+
+def test_a_name_that_is_nearly_one_of_the_run_is_a_mistake_in_the_file(
+    make_run: MakeRun, write_gate: WriteGate
+) -> None:
+    run = make_run("one", [score("fid_debiased", 1.0, 0.1)], checks(noise_schedule="pass"))
+    with pytest.raises(DiffevalError, match=r"there is no score 'fid_debaised'; did you mean 'fid_debiased'"):
+        gate(run, config=write_gate('[[rule]]\nscore = "fid_debaised"\nmax = 9\n'))
+    with pytest.raises(DiffevalError, match=r"there is no check 'noise_schedule'; did you mean 'noise-schedule'"):
+        gate(run, config=write_gate('[[rule]]\ncheck = "noise_schedule"\n'))
+
+
+def test_in_python_it_is_one_call(make_run: MakeRun, write_gate: WriteGate) -> None:
+    run = make_run("one", [score("a", 1.0, 0.1)])
+    verdict = diffeval.gate(str(run), config=str(write_gate(PASSES)))
+    assert verdict.passed
+    document = verdict.document()
+    assert document["schema"] == "diffeval.gate/1"
+    assert document["config_sha256"] == read_gate(Path(verdict.config)).sha256
