@@ -1,9 +1,9 @@
 """Terms kept for paired comparisons: by themselves they have the error that stands beside the score."""
 
+from collections.abc import Callable
 from math import sqrt
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 
 from diffeval.metrics.class_accuracy import class_accuracy
@@ -19,7 +19,7 @@ from diffeval.metrics.vendi import vendi
 from diffeval.metrics.within_class import within_class
 
 CLASSES = ("a", "b", "c", "d")
-Labels = npt.NDArray[np.int64] | None
+Metric = Callable[[FeatureSet, FeatureSet, bool], tuple[Estimate, ...]]
 
 
 def _images(n: int, key: int, *, labelled: bool = True) -> FeatureSet:
@@ -32,21 +32,23 @@ def _images(n: int, key: int, *, labelled: bool = True) -> FeatureSet:
 
 
 @pytest.mark.parametrize("metric", [class_accuracy, inception_score, vendi, within_class])
-def test_the_mean_of_terms_of_images_has_the_scores_error(metric) -> None:  # type: ignore[no-untyped-def]
+def test_the_mean_of_terms_of_images_has_the_scores_error(metric: Metric) -> None:
     images = _images(200, 1)
-    found: Estimate = metric(images, _images(200, 2), False)[0]
-    assert found.std_error == pytest.approx(
-        mean_error(np.asarray(found.terms["term"], float), images.labels), rel=1e-6
-    )
+    found = metric(images, _images(200, 2), False)[0]
+    terms = np.asarray(found.terms["term"], dtype=np.float64)
+    assert found.std_error == pytest.approx(mean_error(terms, images.labels), rel=1e-6)
 
 
 @pytest.mark.parametrize("labelled", [True, False])
 @pytest.mark.parametrize("metric", [kid, cmmd])
-def test_jackknife_terms_of_kernel_distances_have_the_scores_error(metric, labelled: bool) -> None:  # type: ignore[no-untyped-def]
-    """On average over samples: both read the variance off the same images in different ways."""
+def test_jackknife_terms_of_kernel_distances_have_the_scores_error(metric: Metric, labelled: bool) -> None:
+    """On average over samples: both read the variance off the same images in different ways.
+
+    With few groups the part of single images is noisy, and being kept from below 0 makes it too large: hence 400.
+    """
     reference, ratios = _images(300, 3, labelled=labelled), []
-    for key in range(40):
-        found: Estimate = metric(_images(120, 10 + key, labelled=labelled), reference, False)[0]
+    for key in range(20):
+        found = metric(_images(400, 10 + key, labelled=labelled), reference, False)[0]
         assert found.std_error is not None
         ratios.append(terms_from(found.terms).variance().at(1.0) / found.std_error**2)
     assert float(np.mean(ratios)) == pytest.approx(1.0, abs=0.12)
