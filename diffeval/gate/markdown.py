@@ -68,7 +68,7 @@ def _inline(text: str) -> str:
     text = re.sub(r"([\\`*\[\]|~#!])", r"\\\1", text)
     # An underscore inside a word is none; a mention would call a person.
     text = re.sub(r"(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])", r"\\_", text)
-    return text.replace("@", "@\u200b").replace("://", ":\u200b//")
+    return re.sub(r"(?<![A-Za-z0-9])@", "@\u200b", text).replace("://", ":\u200b//")
 
 
 def _cut(text: str, most: int = 2000) -> str:

@@ -1,10 +1,13 @@
 """The verdict for a terminal or a log: plain text that reads the same in both."""
 
+import re
 import textwrap
 
 from diffeval.gate.verdict import RuleOutcome, Subject, Verdict
 
 WIDTH = 119
+# What could move the cursor, or colour a log.
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 WORD = {
     "pass": "PASS",
     "fail": "FAIL",
@@ -30,7 +33,7 @@ def terminal_text(verdict: Verdict) -> str:
     if verdict.outcomes or verdict.notes:
         lines.append("")
     lines.append(verdict_line(verdict))
-    return "\n".join(lines)
+    return _CONTROL.sub("�", "\n".join(lines))
 
 
 def verdict_line(verdict: Verdict) -> str:
@@ -64,7 +67,7 @@ def _rule(one: RuleOutcome) -> list[str]:
 
 def _wrapped(begun: str, text: str) -> str:
     return textwrap.fill(
-        text,
+        _CONTROL.sub("�", text),
         WIDTH,
         initial_indent=begun,
         subsequent_indent=" " * min(len(begun), 14),

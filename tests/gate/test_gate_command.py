@@ -1,0 +1,244 @@
+"""``diffeval gate`` as a process sees it: every exit code, and all outputs telling the same."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import xml.etree.ElementTree as Xml
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from gate_records import MakeRun, WriteGate, checks, score
+from typer.testing import CliRunner, Result
+
+from diffeval.cli.app import make_app
+from diffeval.gate.terminal import WORD
+
+WORDS = {"pass": 0, "fail": 3, "inconclusive": 4, "no-evidence": 5, "error": 2}
+RULE = '[[rule]]\nscore = "fid"\nmax_regression = { abs = 0.3 }\nwhy = "five seeds"\n[[rule]]\ncheck = "ema"\n'
+
+
+def _run(*words: str, **environment: str) -> Result:
+    return CliRunner().invoke(make_app(), list(words), env={"GITHUB_ACTIONS": "", **environment})
+
+
+def _command(make_run: MakeRun, write_gate: WriteGate, value: float, ema: str = "pass", n: int = 1000) -> list[str]:
+    """A command whose run is worse than the baseline by ``value - 3`` with a standard error of 0.05."""
+    new = make_run("new", [score("fid", value, 0.04, n)], checks(ema=ema))  # type: ignore[arg-type]
+    old = make_run("old", [score("fid", 3.0, 0.03, n)], seed=1)
+    return ["gate", str(new), "--config", str(write_gate('name = "cifar"\n' + RULE)), "--baseline", str(old)]
+
+
+def _passing(make_run: MakeRun, write_gate: WriteGate) -> list[str]:
+    return _command(make_run, write_gate, 3.1)
+
+
+def _failing(make_run: MakeRun, write_gate: WriteGate) -> list[str]:
+    return _command(make_run, write_gate, 3.5)
+
+
+def _failing_check(make_run: MakeRun, write_gate: WriteGate) -> list[str]:
+    return _command(make_run, write_gate, 3.1, ema="fail")
+
+
+def _open(make_run: MakeRun, write_gate: WriteGate) -> list[str]:
+    return _command(make_run, write_gate, 3.25)
+
+
+def _without_baseline(make_run: MakeRun, write_gate: WriteGate) -> list[str]:
+    return _command(make_run, write_gate, 3.1)[:-2]
+
+
+def _without_check(make_run: MakeRun, write_gate: WriteGate) -> list[str]:
+    return _command(make_run, write_gate, 3.1, ema="not-applicable")
+
+
+def _unfinished(make_run: MakeRun, write_gate: WriteGate) -> list[str]:
+    words = _command(make_run, write_gate, 3.1)
+    make_run("new", [score("fid", 3.1, 0.04)], status="stopped")
+    return words
+
+
+def _missing_run(make_run: MakeRun, write_gate: WriteGate) -> list[str]:
+    return ["gate", "nowhere", *_command(make_run, write_gate, 3.1)[2:]]
+
+
+def _min_above_max(make_run: MakeRun, write_gate: WriteGate) -> list[str]:
+    words = _command(make_run, write_gate, 3.1)
+    write_gate('[[rule]]\nscore = "fid"\nmin = 4\nmax = 3\n')
+    return words
+
+
+def _edited(make_run: MakeRun, write_gate: WriteGate) -> list[str]:
+    words = _command(make_run, write_gate, 3.5)
+    path = Path(words[1]) / "results.json"
+    path.write_text(path.read_text().replace("3.5", "3.0"))
+    return words
+
+
+CASES: list[tuple[str, Callable[[MakeRun, WriteGate], list[str]]]] = [
+    ("pass", _passing),
+    ("fail", _failing),
+    ("fail", _failing_check),
+    ("inconclusive", _open),
+    ("no-evidence", _without_baseline),
+    ("no-evidence", _without_check),
+    ("no-evidence", _unfinished),
+    ("error", _missing_run),
+    ("error", _min_above_max),
+    ("error", _edited),
+]
+
+
+@pytest.mark.parametrize(("status", "prepare"), CASES, ids=[case.__name__ for _, case in CASES])
+def test_terminal_json_junit_markdown_github_and_exit_code_agree(
+    status: str,
+    prepare: Callable[[MakeRun, WriteGate], list[str]],
+    make_run: MakeRun,
+    write_gate: WriteGate,
+    tmp_path: Path,
+) -> None:
+    code, junit, markdown = WORDS[status], tmp_path / "gate.xml", tmp_path / "gate.md"
+    words = prepare(make_run, write_gate)
+    plain = _run(*words)
+    files = ["--junit", str(junit), "--markdown", str(markdown), "--github"]
+    github = {"GITHUB_STEP_SUMMARY": str(tmp_path / "summary.md"), "GITHUB_OUTPUT": str(tmp_path / "output")}
+    told = _run(*words, "--json", *files, **github)
+    assert plain.exit_code == told.exit_code == code, plain.output + told.output
+
+    document = json.loads(told.stdout)
+    assert document["schema"] == "diffeval.gate/1"
+    assert (document["status"], document["exit_code"]) == (status, code)
+
+    if document["run"] is None:
+        assert plain.stderr == f"error: {document['sentence']}\n"
+        assert plain.stdout == ""
+    else:
+        last = " ".join(plain.stdout[plain.stdout.rindex("gate cifar: ") :].split())
+        assert last == f"gate cifar: {WORD[status]} {document['sentence']} (exit code {code})"
+        assert plain.stderr == ""
+
+    suite = Xml.parse(junit).getroot()
+    properties = {one.get("name"): one.get("value") for one in suite.iter("property")}
+    assert (properties["status"], properties["exit_code"]) == (status, str(code))
+    whole = next(case for case in suite.iter("testcase") if case.get("name") == "verdict")
+    assert (whole.find("failure") is not None) is (status == "fail")
+    assert (whole.find("error") is not None) is (status not in ("pass", "fail"))
+    assert suite.get("failures") == str(len(list(suite.iter("failure"))))
+    assert suite.get("errors") == str(len(list(suite.iter("error"))))
+
+    text = markdown.read_text()
+    assert text.splitlines()[0] == f"<!-- diffeval:gate:{document['gate']} -->"
+    assert text.splitlines()[1].endswith(f" gate {document['gate']}: {status}")
+    assert text.rstrip().endswith(f"exit code {code}")
+    assert Path(github["GITHUB_STEP_SUMMARY"]).read_text() == text
+    assert Path(github["GITHUB_OUTPUT"]).read_text() == f"verdict={status}\nexit-code={code}\n"
+
+    commands = [line for line in told.stderr.splitlines() if line.startswith("::")]
+    assert bool(commands) is (status != "pass")
+    cases = {case.get("name"): case for case in suite.iter("testcase")}
+    for rule in document["rules"]:
+        case = cases[rule["name"]]
+        assert (case.find("failure") is not None) is (rule["status"] == "fail")
+        assert (case.find("error") is not None) is (rule["status"] in ("no-evidence", "inconclusive"))
+        row = next(line for line in text.splitlines() if f"| {rule['name']} |" in line)
+        assert WORD[rule["status"]] in row
+        annotated = [line for line in commands if rule["name"] in line]
+        assert bool(annotated) is (rule["status"] != "pass")
+        if rule["status"] != "pass":
+            assert all(rule["sentence"] in line.replace("%25", "%") for line in annotated)
+            assert re.sub(r"\W", "", rule["sentence"]) in re.sub(r"\W", "", plain.stdout)
+
+
+def test_two_runs_are_read_together(make_run: MakeRun, write_gate: WriteGate) -> None:
+    scored, old = make_run("scored", [score("fid", 3.0, 0.04)]), make_run("old", [score("fid", 3.0, 0.03)], seed=1)
+    checked = make_run("checked", found=checks(ema="pass"))
+    config = str(write_gate(RULE))
+    assert _run("gate", str(scored), str(checked), "-c", config, "-b", str(old)).exit_code == 0
+    other = make_run("other", found=checks(ema="pass"), sha="ef" * 32)
+    done = _run("gate", str(scored), str(other), "-c", config, "-b", str(old))
+    assert done.exit_code == 2
+    assert "give runs of one checkpoint" in done.stderr
+
+
+def test_exit_zero_reports_only_but_a_bad_file_stays_one(make_run: MakeRun, write_gate: WriteGate) -> None:
+    words = _failing(make_run, write_gate)
+    done = _run(*words, "--exit-zero")
+    assert done.exit_code == 0
+    assert "FAIL" in done.stdout
+    assert "as --exit-zero asks" in done.stderr
+    assert _run("gate", "nowhere", *words[2:], "--exit-zero").exit_code == 2
+
+
+def test_quiet_is_one_line(make_run: MakeRun, write_gate: WriteGate) -> None:
+    done = _run(*_passing(make_run, write_gate), "-q")
+    assert done.stdout == "gate cifar: PASS  every rule passes (2) (exit code 0)\n"
+
+
+def test_nothing_is_written_where_nobody_asks(make_run: MakeRun, write_gate: WriteGate, tmp_path: Path) -> None:
+    words = _failing(make_run, write_gate)
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    assert _run(*words).exit_code == 3
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
+
+
+def test_an_output_that_cannot_be_written_is_never_a_pass(
+    make_run: MakeRun, write_gate: WriteGate, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    done = _run(*_passing(make_run, write_gate), "--junit", str(tmp_path / "file" / "gate.xml"))
+    assert done.exit_code == 2
+    assert "cannot write" in done.stderr
+
+
+def test_the_environment_of_github_is_seen(make_run: MakeRun, write_gate: WriteGate, tmp_path: Path) -> None:
+    words, summary = _failing(make_run, write_gate), tmp_path / "summary.md"
+    done = _run(*words, GITHUB_ACTIONS="true", GITHUB_STEP_SUMMARY=str(summary))
+    assert done.exit_code == 3
+    assert "::error title=gate cifar%3A fid.regression::FAIL: fid 3.5" in done.stdout
+    assert summary.exists()
+    summary.unlink()
+    assert _run(*words, "--no-github", GITHUB_ACTIONS="true", GITHUB_STEP_SUMMARY=str(summary)).exit_code == 3
+    assert not summary.exists()
+
+
+def test_a_folder_carried_elsewhere_is_enough_and_nothing_heavy_is_loaded(
+    make_run: MakeRun, write_gate: WriteGate, tmp_path: Path
+) -> None:
+    words = _passing(make_run, write_gate)
+    away = tmp_path / "away"
+    for folder in ("new", "old"):
+        shutil.copytree(tmp_path / folder, away / folder)
+        shutil.rmtree(tmp_path / folder)
+    code = (
+        "import sys; from diffeval.cli.app import make_app\n"
+        "try: make_app()(sys.argv[1:])\n"
+        "except SystemExit as stop: assert stop.code == 0, stop.code\n"
+        "heavy = {'torch', 'scipy', 'sklearn', 'pandas', 'plotly', 'jinja2', 'rich.progress'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    given = ["gate", str(away / "new"), "--config", words[3], "--baseline", str(away / "old")]
+    clean = {key: value for key, value in os.environ.items() if not key.startswith("GITHUB")}
+    done = subprocess.run([sys.executable, "-c", code, *given], capture_output=True, text=True, check=False, env=clean)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_run_called_like_a_command_is_reached_by_its_path(
+    make_run: MakeRun, write_gate: WriteGate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_run("init", [score("fid", 3.0, 0.04)])
+    monkeypatch.chdir(tmp_path)
+    write_gate('[[rule]]\nscore = "fid"\nmax = 4\n')
+    assert _run("gate", "./init").exit_code == 0
+    assert _run("gate", "run", "init").exit_code == 0
+
+
+def test_help_lists_the_commands_and_options() -> None:
+    done = _run("gate", "--help")
+    assert done.exit_code == 0
+    for name in ("run", "init", "calibrate", "lint", "selftest", "promote", "schema"):
+        assert name in done.stdout
+    assert "--baseline" in _run("gate", "run", "--help").stdout
