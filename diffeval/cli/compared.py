@@ -9,6 +9,8 @@ from diffeval.compare.records import Compared, Comparison, Pair
 from diffeval.report.words import interval_text, number, rounded, settings_line
 
 NOT_KNOWN = "-"
+# More images than this nobody makes.
+MOST = 10_000_000
 
 
 def compared_text(comparison: Comparison) -> str:
@@ -107,6 +109,8 @@ def _verdict(pair: Pair, one: Compared) -> str:
         return "cannot tell: none is seen"
     if pair.needed is None:
         return "cannot tell, and more images would not help"
+    if pair.needed > MOST:
+        return f"cannot tell, nor would n={MOST}"
     return f"cannot tell at this n; about n={rounded(pair.needed)} would"
 
 

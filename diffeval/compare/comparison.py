@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from diffeval.compare.difference import difference_of, same_thing
+from diffeval.compare.difference import difference_of, largest_common, moves_with_n, same_thing
 from diffeval.compare.errors import FRECHET
 from diffeval.compare.protocols import DIFFER, allowed, check_names, differing, named
 from diffeval.compare.ranking import LEVEL, corrected, pairs_of, rank_ranges, tied_groups
@@ -18,8 +18,6 @@ from diffeval.runs.records import Score
 
 # Images used of those that there are, where a score takes no more than the reference allows.
 USED = ("n_k", "n_used")
-# More images than this nobody will make: the difference is as good as none.
-MOST = 10**8
 
 
 def compare(*runs: Path | str, scores: Sequence[str] | None = None, may_differ: Collection[str] = ()) -> Comparison:
@@ -97,13 +95,14 @@ def _told(sides: Sequence[Side]) -> str:
 
 
 def _compared(name: str, sides: Sequence[Side], may_differ: Collection[str]) -> Compared:
-    called: list[Score | None] = []
-    for side in sides:
-        try:
-            called.append(side.score(name))
-        except NoEvidenceError:
-            called.append(None)
-    pairs = {pair: _pair(name, sides, pair, may_differ) for pair in pairs_of(len(sides))}
+    called = [_called(name, side) for side in sides]
+    having = [side for side, found in zip(sides, called, strict=True) if found is not None]
+    n = None
+    if any(moves_with_n(found) for found in called if found is not None):
+        n = largest_common(name, having)
+    if n is not None:
+        called = [None if found is None else side.score(name, n) for side, found in zip(sides, called, strict=True)]
+    pairs = {pair: _pair(name, sides, pair, may_differ, n) for pair in pairs_of(len(sides))}
     judged = {runs: found.difference for runs, found in pairs.items() if not found.why and found.difference}
     p = corrected({runs: one.p_value for runs, one in judged.items()}) if judged else {}
     pairs = {runs: _decided(found, p.get(runs), sides) for runs, found in pairs.items()}
@@ -124,11 +123,18 @@ def _compared(name: str, sides: Sequence[Side], may_differ: Collection[str]) -> 
     return compared if any(pair.why for pair in pairs.values()) else _ranked(compared)
 
 
-def _pair(name: str, sides: Sequence[Side], runs: tuple[int, int], may_differ: Collection[str]) -> Pair:
+def _called(name: str, side: Side) -> Score | None:
+    try:
+        return side.score(name)
+    except NoEvidenceError:
+        return None
+
+
+def _pair(name: str, sides: Sequence[Side], runs: tuple[int, int], may_differ: Collection[str], n: int | None) -> Pair:
     """The difference and why it has no verdict; what it proves is said once all pairs are there."""
     one, other = (sides[run] for run in runs)
     try:
-        found = difference_of(one, other, name)
+        found = difference_of(one, other, name, n=n)
     except NoEvidenceError as error:
         return Pair(runs, None, None, None, None, str(error).removeprefix("compare: "))
     except DiffevalError:
@@ -147,8 +153,6 @@ def _decided(pair: Pair, p: float | None, sides: Sequence[Side]) -> Pair:
         better = pair.runs[int(pair.difference.regression.value > 0)]
     elif not _limited(pair, sides):
         needed = pair.difference.regression.needed(two_sided=True)
-    if needed is not None and needed > MOST:
-        needed = None
     return Pair(pair.runs, pair.difference, p, better, needed, "")
 
 

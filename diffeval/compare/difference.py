@@ -1,6 +1,6 @@
 """The difference of one score between two runs, with its error; paired where seeds and classes, or prompts, agree."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -111,9 +111,11 @@ def difference(
     return difference_of(read_side(one), read_side(other), score, may_differ=may_differ)
 
 
-def difference_of(one: Side, other: Side, name: str, *, may_differ: Collection[str] = ANY) -> Difference:
-    """The difference between two runs that were read; see ``difference``."""
-    ours, theirs = _at_counts(one, other, name)
+def difference_of(
+    one: Side, other: Side, name: str, *, may_differ: Collection[str] = ANY, n: int | None = None
+) -> Difference:
+    """The difference between two runs that were read, at ``n`` images or their largest counts; see ``difference``."""
+    ours, theirs = (one.score(name, n), other.score(name, n)) if n else _at_counts(one, other, name)
     protocols = one.results.protocol, other.results.protocol
     wrong = allowed(differing(*protocols, ours), *protocols, may_differ)
     if wrong:
@@ -140,16 +142,25 @@ def same_thing(one: Side, other: Side) -> bool:
 def _at_counts(one: Side, other: Side, name: str) -> tuple[Score, Score]:
     """The scores to compare: the largest of each, or at the same n where the number of images moves them."""
     ours, theirs = one.score(name), other.score(name)
-    moved = ours.params.get("depends_on_n") or theirs.params.get("depends_on_n")
-    if ours.n == theirs.n or not moved:
+    if ours.n == theirs.n or not moves_with_n(ours):
         return ours, theirs
-    both = sorted(set(one.counts(name)) & set(other.counts(name)))
-    if not both:
+    n = largest_common(name, (one, other))
+    if n is None:
         raise NoEvidenceError(
             f"compare: {name} depends on the number of images, and {one.name} has it at n={ours.n}, {other.name} at "
             f"n={theirs.n}; measure both at the same n"
         )
-    return one.score(name, both[-1]), other.score(name, both[-1])
+    return one.score(name, n), other.score(name, n)
+
+
+def moves_with_n(score: Score) -> bool:
+    """Whether what a score is expected to read depends on the number of images."""
+    return bool(score.params.get("depends_on_n"))
+
+
+def largest_common(name: str, sides: Sequence[Side]) -> int | None:
+    """The largest number of images at which all of some runs have a score; None where there is none."""
+    return max(set.intersection(*(set(side.counts(name)) for side in sides)), default=None)
 
 
 def _apart(name: str, ours: Score, theirs: Score, one: Side, other: Side) -> tuple[Uncertain, bool, str]:

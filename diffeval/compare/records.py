@@ -39,7 +39,8 @@ class Compared:
     Attributes:
         score: its title.
         higher_is_better: its direction.
-        values: of each run at its largest count; None where it is not known.
+        values: of each run at its largest count, or at the largest of all runs if n moves the score; None where it is
+            not known.
         ci95: of each; None where the score has no interval.
         counts: images of each.
         real: what real images read, where a run's score lies beyond that by more than their error: better than real is

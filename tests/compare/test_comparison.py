@@ -13,6 +13,7 @@ from diffeval.compare.difference import difference_of, same_thing
 from diffeval.compare.document import comparison_document, label
 from diffeval.compare.protocols import allowed, differing, named
 from diffeval.errors import DiffevalError, NoEvidenceError
+from diffeval.runs.directory import RunDirectory, RunState
 from diffeval.runs.document import to_json
 from diffeval.runs.records import CheckResult, Null, Score
 
@@ -127,6 +128,37 @@ def test_scores_that_move_with_n_are_compared_at_the_same_n(tmp_path: Path) -> N
         NoEvidenceError, match="depends on the number of images, and one has it at n=250, other at n=5"
     ):
         difference_of(side("one", one[1:], n=250), sides[1], "fid")
+
+
+def test_the_values_shown_are_those_that_are_compared(tmp_path: Path) -> None:
+    """250 is the largest count of three runs, though two of them have 500."""
+    runs = [
+        write(
+            tmp_path / f"run{place}",
+            [
+                score("fid", 5.0 + place, 0.1, n=250, depends_on_n=True),
+                score("fid", 3.0, 0.1, n=most, depends_on_n=True),
+            ],
+            seed=place,
+            n=most,
+        )
+        for place, most in enumerate((500, 500, 600))
+    ]
+    (found,) = compare(*runs).scores
+    assert (found.values, found.counts) == ((5.0, 6.0, 7.0), (250, 250, 250))
+    assert [pair.difference.values for pair in found.pairs if pair.difference] == [(5.0, 6.0), (5.0, 7.0), (6.0, 7.0)]
+
+
+def test_unfinished_runs_and_trainings_are_told_apart(tmp_path: Path) -> None:
+    one = write(tmp_path / "one", [score("kid", 1.0, 0.1)])
+    for name, protocol in (("stopped", PROTOCOL), ("training", None)):
+        (tmp_path / name).mkdir()
+        state = RunState("fid", "stopped", "0.1.0", "c0ffee", 0, 100, 10, 256, protocol, "2026-01-01")
+        RunDirectory(tmp_path / name).save_state(state)
+    with pytest.raises(NoEvidenceError, match=r"holds no results yet \(a fid run, stopped\); run its command again"):
+        compare(one, tmp_path / "stopped")
+    with pytest.raises(DiffevalError, match="is a training; measure what it made"):
+        compare(one, tmp_path / "training")
 
 
 def test_the_same_images_differ_by_exactly_nothing() -> None:

@@ -13,7 +13,7 @@ from diffeval.errors import ExitCode
 
 @with_options
 def compare(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN_A RUN_B [RUN...]", help="Run directories.")],
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN", help="Run directories, two or more.")],
     common: Common,
     scores: Annotated[
         str | None, typer.Option(help="Scores, e.g. fid_debiased,recall; by default all.", rich_help_panel=SCORING)
