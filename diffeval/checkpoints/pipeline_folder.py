@@ -17,7 +17,7 @@ from diffeval.checkpoints.components import files_of, read_component, read_token
 from diffeval.checkpoints.declaration import UNIT_RANGE, Declaration
 from diffeval.checkpoints.latents import Latents
 from diffeval.checkpoints.options import LoadOptions
-from diffeval.checkpoints.pipeline_sampling import as_called, shape_of
+from diffeval.checkpoints.pipeline_sampling import as_called, declared_shape, drawn_shape
 from diffeval.checkpoints.pipelines import KINDS, Kind
 from diffeval.checkpoints.safety import CLASSES, safety_checker
 from diffeval.checkpoints.scheduler_config import FILE, DeclaredScheduler, read_json, read_scheduler
@@ -51,11 +51,12 @@ class PipelineFolder:
         index = read_json(folder / INDEX)
         classes = check_index(folder, kind, index)
         parts = {name: read_component(folder / name, one) for name, one in classes.items() if "tokenizer" not in name}
-        shape = shape_of(parts[kind.network], kind, folder / kind.network, options.shape)
+        declared = declared_shape(parts[kind.network], kind)
+        shape = drawn_shape(declared, options.shape, kind, folder / kind.network)
         scheduler, changed = as_called(kind, _scheduler(folder, index, options), parts[kind.network], shape)
         network, latents = parts[kind.network], latents_of(parts[kind.vae], parts[kind.network], folder / kind.network)
         text = _text(folder, kind, index, classes, parts, latents)
-        found = _found(folder, kind, index, network, scheduler, text, shape)
+        found = _found(folder, kind, index, network, scheduler, text, declared)
         found = dataclasses.replace(found, assumptions=(*found.assumptions, *changed))
         checkpoint = build(found, options)
         if checkpoint.shape[0] != latents_channels(parts[kind.vae]):
@@ -210,7 +211,7 @@ def _found(
     network: torch.nn.Module,
     scheduler: DeclaredScheduler | None,
     text: TextCondition | None,
-    shape: tuple[int, int, int],
+    shape: tuple[int, int, int] | None,
 ) -> Found:
     config: Any = network.config
     classes = _class_names(network, index)

@@ -6,6 +6,7 @@ from typing import Any
 
 from diffeval.checkpoints.pipelines import Kind
 from diffeval.checkpoints.scheduler_config import DeclaredScheduler
+from diffeval.data.pixels import Shape
 from diffeval.diffusion.flow import EVEN, TOKENS
 from diffeval.errors import DiffevalError
 
@@ -17,37 +18,37 @@ FLUX_SIDE = 128
 FLUX_PATCH = 2
 
 
-def shape_of(network: Any, kind: Kind, place: Path, given: tuple[int, int, int] | None = None) -> tuple[int, int, int]:
-    """(C, H, W) of the latents that a pipeline draws.
-
-    Args:
-        network: that denoises.
-        kind: of the pipeline.
-        place: folder of the network.
-        given: what the user asks for; None for what the pipeline draws by itself.
-
-    Raises:
-        DiffevalError: if its configuration does not say, or the network cannot take them.
-    """
+def declared_shape(network: Any, kind: Kind) -> Shape | None:
+    """(C, H, W) of the latents that a pipeline draws by itself; None where its configuration does not say."""
     config = network.config
-    if given is not None:
-        if kind.text == "flux" and (given[1] % FLUX_PATCH or given[2] % FLUX_PATCH):
-            raise DiffevalError(
-                f"checkpoint: --shape {','.join(map(str, given))}: {kind.name} takes latents in squares of "
-                f"{FLUX_PATCH}; give even sides"
-            )
-        return given
     if kind.text == "flux":
         return int(config.in_channels) // FLUX_PATCH**2, FLUX_SIDE, FLUX_SIDE
     size = config.sample_size
     if size is None:
-        raise DiffevalError(f"checkpoint: {place}/config.json has no sample_size; give --shape of its latents")
+        return None
     height, width = (size, size) if isinstance(size, int) else size
     return int(config.in_channels), int(height), int(width)
 
 
+def drawn_shape(declared: Shape | None, given: Shape | None, kind: Kind, place: Path) -> Shape:
+    """(C, H, W) of the latents that are drawn: what the user asks for, or what the pipeline draws by itself.
+
+    Raises:
+        DiffevalError: if neither says, or the network cannot take them.
+    """
+    shape = given or declared
+    if shape is None:
+        raise DiffevalError(f"checkpoint: {place}/config.json has no sample_size; give --shape of its latents")
+    if kind.text == "flux" and (shape[1] % FLUX_PATCH or shape[2] % FLUX_PATCH):
+        raise DiffevalError(
+            f"checkpoint: --shape {','.join(map(str, shape))}: {kind.name} takes latents in squares of {FLUX_PATCH}; "
+            f"give even sides"
+        )
+    return shape
+
+
 def as_called(
-    kind: Kind, declared: DeclaredScheduler | None, network: Any, shape: tuple[int, int, int]
+    kind: Kind, declared: DeclaredScheduler | None, network: Any, shape: Shape
 ) -> tuple[DeclaredScheduler | None, tuple[str, ...]]:
     """The scheduler as the pipeline samples by it, and what was changed for that."""
     if declared is None:

@@ -18,6 +18,8 @@ from transformers import CLIPConfig, CLIPImageProcessor
 from diffeval.checkpoints.checkpoint import Checkpoint, load
 from diffeval.checkpoints.options import LoadOptions
 from diffeval.checkpoints.text import with_prompts
+from diffeval.checks.pipeline import pipeline_faults
+from diffeval.checks.sampling_scheduler import sampling_faults
 from diffeval.data.prompts import Prompt
 from diffeval.diffusion.conditions import balanced_labels
 from diffeval.diffusion.noise import initial_noise, step_generators
@@ -153,6 +155,9 @@ def test_sizes_that_flux_cannot_draw_are_refused(tmp_path: Path) -> None:
     make("flux-schnell", tmp_path / "flux")
     with pytest.raises(DiffevalError, match=r"--shape 4,7,8: FluxPipeline takes latents in squares of 2"):
         load(tmp_path / "flux", LoadOptions(shape=(4, 7, 8)))
+    small, smaller = (load(tmp_path / "flux", LoadOptions(shape=(4, side, side))) for side in (8, 4))
+    assert small.sha256 != smaller.sha256, "other sizes are another checkpoint's"
+    assert small.overrides == ("--shape 4,8,8",)
 
 
 def test_latents_and_back_are_the_autoencoders(pair: tuple[str, Any, Checkpoint]) -> None:
@@ -390,3 +395,14 @@ def test_a_negative_prompt_for_all_changes_images_that_are_guided_away_from_it(s
     np.testing.assert_allclose(_ours(plain, 1.0, 3), _ours(negative, 1.0, 3), atol=1e-5)
     with pytest.raises(DiffevalError, match="makes images of text; give --prompts FILE"):
         given_prompts(load(saved), None)
+
+
+def test_the_declared_sampler_holds_every_noise_level_and_is_not_accused(pair: tuple[str, Any, Checkpoint]) -> None:
+    """An image whose noise is known goes through it, without the network: flows, too, end with the image."""
+    kind, _, checkpoint = pair
+    assert checkpoint.sampled_by is not None
+    for steps in (4, 28):
+        generator: Any = plan_images(checkpoint, Settings(n=2, steps=steps, device="cpu")).generator
+        assert not pipeline_faults(generator)
+        faults = sampling_faults(checkpoint.sampled_by, checkpoint.schedule, checkpoint.prediction, steps)
+        assert not faults, kind

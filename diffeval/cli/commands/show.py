@@ -84,6 +84,7 @@ def _understood(loaded: "Checkpoint") -> dict[str, Any]:
         "sampler": None if sampler is None else {"name": sampler.name, **sampler.recorded()},
         "steps": loaded.steps,
         "guidance": loaded.guidance if loaded.classes or loaded.text else None,
+        "w is": None if not loaded.text else "an input of the network" if loaded.text.distilled else "applied outside",
         "reference": loaded.reference,
         "assumed": list(loaded.assumptions),
         "overridden": list(loaded.overrides),
