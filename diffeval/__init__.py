@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from diffeval.compare.comparison import compare
     from diffeval.evaluate import evaluate, sample
     from diffeval.examine import check
+    from diffeval.gate.judge import gate
     from diffeval.plan import Settings
     from diffeval.prompting import Prompting
     from diffeval.report.page import report
@@ -35,6 +36,7 @@ __all__ = [
     "check",
     "compare",
     "evaluate",
+    "gate",
     "load",
     "report",
     "sample",
@@ -52,6 +54,7 @@ _WHERE = {
     "sample": "diffeval.evaluate",
     "check": "diffeval.examine",
     "compare": "diffeval.compare.comparison",
+    "gate": "diffeval.gate.judge",
     "Settings": "diffeval.plan",
     "report": "diffeval.report.page",
     "sweep": "diffeval.sweeps.sweep",

@@ -1,8 +1,10 @@
 """The verdict of a gate: one record that terminal, JSON, JUnit, Markdown and exit code are made of.
 
 The gate passes where every error rule passes: an intersection-union test, which needs no correction. It fails where
-some error rule is beyond its margin after Holm's correction over all error rules; one without evidence counts among
-them, as a rule that proves nothing, so that mending it cannot undo the failure. A failed check is proof by itself.
+some error rule is beyond its margin after Holm's correction over all error rules about scores; one without evidence
+counts among them, as a rule that proves nothing, so that mending it cannot undo the failure. A check that failed is
+proof by itself (p = 0); one that did not has no p-value that chance could make small, so that it is not counted: a
+dozen healthy checks must not make a regression harder to prove.
 
 Where several things are true at once, the order is: fail, no evidence, inconclusive. A proven failure stands whatever
 is measured later, so that nobody should spend a GPU on the rest first; missing evidence must be brought before more
@@ -54,7 +56,7 @@ class RuleOutcome:
         bound: one-sided 95% bound towards the limit, of the value or the change.
         limit: that the bound is held against.
         p: one-sided, of being beyond the limit, corrected for the classes or ends that the rule looks at.
-        p_holm: the same corrected for all error rules; None for a warning.
+        p_holm: the same corrected for all error rules about scores; None for warnings and checks.
         needed: about how many images would settle it; None where it is settled, or no number is known to.
         n: images that it stands on.
         how: how a difference was taken.
@@ -160,7 +162,7 @@ def failed_to_read(message: str, status: Status, config: str) -> Verdict:
 
 def outcomes_of(readings: Sequence[Reading]) -> tuple[RuleOutcome, ...]:
     """Rules beside each other: corrected for their number, the worst first."""
-    deciding = [one for one in readings if one.rule.level == "error"]
+    deciding = [one for one in readings if one.rule.level == "error" and one.rule.check is None]
     corrected = holm(np.array([one.p for one in deciding])) if deciding else ()
     together = {one.name: float(p) for one, p in zip(deciding, corrected, strict=True)}
     found = [_outcome(one, together.get(one.name)) for one in readings]

@@ -76,7 +76,7 @@ def _level(reading: Reading, worst: Question, status: str) -> str:
 def _wanted(reading: Reading, worst: Question) -> str:
     """What would settle an open rule."""
     if reading.p < 0.05:
-        return "beyond the limit by itself, but not after the correction for the number of rules; measure more images"
+        return "beyond the limit by itself, but not after the correction for the number of rules: measure more images"
     if reading.needed is None:
         return "no number of images is known to settle it"
     if worst.expected is not None and worst.found.value < worst.limit:

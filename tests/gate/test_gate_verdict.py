@@ -60,6 +60,15 @@ def test_warnings_neither_decide_nor_count(make_run: MakeRun, write_gate: WriteG
     assert [one.p_holm for one in verdict.outcomes if one.level == "warn"] == [None] * 3
 
 
+def test_healthy_checks_do_not_make_a_regression_harder_to_prove(make_run: MakeRun, write_gate: WriteGate) -> None:
+    names = [f"check_{index}" for index in range(12)]
+    run = make_run("one", [score("a", 1.0, 0.1)], checks(**dict.fromkeys(names, "pass")))
+    rules = "".join(f'[[rule]]\ncheck = "{name.replace("_", "-")}"\n' for name in names)
+    verdict = gate(run, config=write_gate(rules + f'[[rule]]\nscore = "a"\nmax = {_limit(0.03)}\n'))
+    assert verdict.status == "fail"
+    assert verdict.outcomes[0].p_holm == pytest.approx(0.03, rel=1e-3)
+
+
 FAILS = '[[rule]]\ncheck = "ema"\n'
 MISSING = '[[rule]]\nscore = "nothing"\nmax = 1\n'
 OPEN = '[[rule]]\nscore = "a"\nmax = 1\n'
