@@ -125,7 +125,7 @@ def as_gate() -> Iterator[None]:
     try:
         yield
     except DiffevalError as error:
-        raise type(error)(f"gate: {str(error).removeprefix('compare: ')}") from error
+        raise type(error)(f"gate: {str(error).removeprefix('gate: ').removeprefix('compare: ')}") from error
 
 
 def read_runs(paths: Sequence[Path]) -> Evidence:

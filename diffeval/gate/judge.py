@@ -9,7 +9,7 @@ from diffeval.compare.protocols import MAKING, differing, named
 from diffeval.errors import DiffevalError
 from diffeval.gate.baseline import read_baseline
 from diffeval.gate.calibration import read_calibration
-from diffeval.gate.evidence import Evidence, read_runs
+from diffeval.gate.evidence import Evidence, as_gate, read_runs
 from diffeval.gate.reading import Gate, find_gate
 from diffeval.gate.rules import Against, read_rule
 from diffeval.gate.verdict import Subject, Verdict, outcomes_of, status_of, told
@@ -83,7 +83,8 @@ def judge(found: Gate, run: Evidence, baseline: Evidence | None, *, now: datetim
         notes.append(lacking)
         held = None
     against = Against(file.protocol, held, lacking, calibration)
-    outcomes = outcomes_of([read_rule(name, rule, run, against) for name, rule in found.rules])
+    with as_gate():
+        outcomes = outcomes_of([read_rule(name, rule, run, against) for name, rule in found.rules])
     status = status_of(outcomes)
     return Verdict(
         status=status,

@@ -103,16 +103,16 @@ def _require_alike(side: Side, score: Score | None, rule: Rule, against: Against
 
 def _apart(wrong: Keys, source: bool) -> str:
     """Which settings differ, and which may be allowed to."""
-    if source:
-        return (
-            f"run and baseline differ in source: one is ready-made images, the other was sampled; measure both alike, "
-            f'or allow it: may_differ = ["{SOURCE}"]'
-        )
-    free = [key for key in wrong if key in MAKING]
-    keys = [key for key in free if key != "sampler_config" or "sampler" not in free]
+    rest = {key: both for key, both in wrong.items() if key not in MAKING}
+    if source and len(rest) < len(wrong):
+        apart = "source (one is ready-made images, the other was sampled)" + (f", {named(rest)}" if rest else "")
+        keys = [SOURCE]
+    else:
+        apart = named(wrong)
+        keys = [key for key in wrong if key != "sampler_config" or "sampler" not in wrong]
     listed = ", ".join(f'"{key}"' for key in keys)
-    hint = f", or allow it: may_differ = [{listed}]" if len(free) == len(wrong) else ""
-    return f"run and baseline differ in {named(wrong)}; measure both alike{hint}"
+    hint = "" if rest else f", or allow it: may_differ = [{listed}]"
+    return f"run and baseline differ in {apart}; measure both alike{hint}"
 
 
 def _read_limits(reading: Reading, side: Side, score: Score | None) -> Reading:

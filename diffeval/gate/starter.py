@@ -39,7 +39,6 @@ name = {name}
 [protocol]
 # Scores that were measured otherwise are no evidence; run and baseline must be measured alike in any case.
 {protocol}
-# n_min = {n}
 # Settings under test, e.g. another sampler, or ready-made images (source) against a sampled checkpoint:
 # may_differ = ["sampler", "w", "source"]
 """
@@ -91,7 +90,6 @@ def starter_text(run: Evidence) -> str:
         schema=_quoted(SCHEMA),
         name=_quoted(f"{Path(origin.checkpoint).name or 'checkpoint'}-release"),
         protocol="\n".join(_protocol(run)),
-        n=max(side.results.provenance.n for side in run.sides),
     )
     return head + "".join(rules) + TAIL.format()
 
@@ -100,6 +98,7 @@ def _protocol(run: Evidence) -> Iterator[str]:
     """What defines the numbers, as requirements; how images are made, as requirements that may be switched on."""
     scored = [side for side in run.sides if side.results.scores]
     if not scored:
+        yield '# extractor = "inception"\n# n_min = 10000'
         return
     protocol = scored[0].results.protocol
     for key, value, wanted in (
@@ -112,6 +111,7 @@ def _protocol(run: Evidence) -> Iterator[str]:
         same = all(getattr(side.results.protocol, key) == getattr(protocol, key) for side in scored)
         if value is not None and same:
             yield f"{'' if wanted else '# '}{key} = {json.dumps(value)}"
+    yield f"# n_min = {max(side.results.provenance.n for side in scored)}"
 
 
 def _scores(run: Evidence) -> Iterator[str]:

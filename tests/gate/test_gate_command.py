@@ -236,6 +236,12 @@ def test_a_run_called_like_a_command_is_reached_by_its_path(
     assert _run("gate", "run", "init").exit_code == 0
 
 
+def test_a_command_that_is_misspelt_is_not_taken_for_a_run() -> None:
+    done = _run("gate", "slftest", "run")
+    assert done.exit_code == 2
+    assert "did you mean 'selftest'" in done.stderr
+
+
 def test_help_lists_the_commands_and_options() -> None:
     done = _run("gate", "--help")
     assert done.exit_code == 0

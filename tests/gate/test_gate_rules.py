@@ -267,6 +267,12 @@ def test_ready_made_images_may_be_held_against_sampled_ones_where_source_is_allo
     assert 'may_differ = ["source"]' in missing
     free = {"may_differ": ["source"], "sampler": "ddim"}
     assert _read(rule, new, old, free).holds
+    other = make_run("other", [score("fid", 3.0, 0.1)], source=True, reference_hash="00" * 32)
+    for required in ({}, free):
+        missing = _read(rule, other, old, required).missing
+        assert "reference_hash" in missing
+        assert ("source" in missing) is (not required)
+        assert "may_differ" not in missing
 
 
 def test_another_reference_is_never_allowed(make_run: MakeRun) -> None:

@@ -1,5 +1,6 @@
 """``diffeval gate``: judges runs, and the commands that make, tune and try a gate file."""
 
+import difflib
 import json as json_text
 import sys
 from collections.abc import Sequence
@@ -37,6 +38,9 @@ class RunFirst(TyperGroup):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Names ``run`` where no other command is named, and no help is asked for."""
         if args and args[0] not in self.commands and args[0] not in ctx.help_option_names:
+            meant = difflib.get_close_matches(args[0], self.commands, n=1)
+            if meant and not Path(args[0]).exists():
+                ctx.fail(f"there is neither a run nor a command {args[0]!r}; did you mean {meant[0]!r}?")
             args = ["run", *args]
         return super().parse_args(ctx, args)
 
