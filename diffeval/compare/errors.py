@@ -58,6 +58,8 @@ def paired(name: str, value: float, one: Side, other: Side) -> tuple[Uncertain, 
         other: another.
     """
     ours, theirs = (side.terms(TERMS_OF.get(name, name)) for side in (one, other))
+    if name in TERMS_OF:  # it moves as the plain distance does
+        ours.pop("moves", None)
     n = max(one.results.provenance.n, other.results.provenance.n)
     if same_prompts(one, other) and _alike("by_prompt", ours, theirs):
         known = np.isfinite(ours["by_prompt"])

@@ -175,7 +175,12 @@ def _combine(
     pseudo = tuple(
         plain - bias + (count - 1) * (one.first - mean) for count, mean, one in zip(counts, means, found, strict=True)
     )
-    terms = Terms(pseudo, tuple(one.sampled for one in found), None if across is None else across[1])
+    moves = tuple(
+        (count - 1) * (2 * one.first + (count - 2) * one.rows)
+        for count, one in zip(counts, found, strict=True)
+        if one.rows is not None
+    )
+    terms = Terms(pseudo, tuple(one.sampled for one in found), None if across is None else across[1], moves)
     return Debiased(
         n=len(influence),
         plain=plain,

@@ -12,10 +12,14 @@ correction, the share nu / (nu + 32) of it; at nu = 32 the skewness, (8 / nu)^1/
 
 The difference of two runs with the same seeds, labels and reference has the differences of their terms for terms: what
 moves both values alike is no part of its error.
+
+Pseudo-values are those of the plain distance, G theta - (G - 1) theta_(g). The distance without its bias has, to first
+order, G theta_J - (G - 1) theta_J(g) where theta_J = G theta - (G - 1) mean theta_(g): with first differences f and
+second differences s, (G - 1) (2 f_g + (G - 2) mean_h s_gh), about the same mean.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import sqrt
 
 import numpy as np
@@ -64,11 +68,14 @@ class Terms:
         pseudo: pseudo-values by group, [G]: of the generated side, then of the reference's where that is a sample.
         sampled: some second differences of each side, [blocks, m, m], or None where they are not known.
         across: some second differences between a group of each side, [blocks, m, m'], or None.
+        moves: pseudo-values of the distance without its bias, which moves with the images, too, by group and side as
+            ``pseudo``; empty where they are not known.
     """
 
     pseudo: tuple[Array, ...]
     sampled: tuple[Array | None, ...]
     across: Array | None
+    moves: tuple[Array, ...] = ()
 
     def variance(self) -> Variance:
         """The parts of the variance."""
@@ -97,6 +104,7 @@ class Terms:
                 for one, two in zip(self.sampled, other.sampled, strict=True)
             ),
             None if self.across is None or other.across is None else self.across - other.across,
+            tuple(one - two for one, two in zip(self.moves, other.moves, strict=False)),
         )
 
     def arrays(self) -> Mapping[str, npt.NDArray[np.generic]]:
@@ -104,8 +112,9 @@ class Terms:
         named: dict[str, Array | None] = {"across": self.across}
         for side, pseudo, sampled in zip(("", "reference_"), self.pseudo, self.sampled, strict=False):
             named |= {f"{side}pseudo": pseudo, f"{side}pairs": sampled}
+        named |= {f"{side}moves": moves for side, moves in zip(("", "reference_"), self.moves, strict=False)}
         return {
-            name: array if name.endswith("pseudo") else array.astype(np.float32)
+            name: array if name.endswith(("pseudo", "moves")) else array.astype(np.float32)
             for name, array in named.items()
             if array is not None
         }
@@ -119,7 +128,8 @@ def terms_from(arrays: Mapping[str, npt.NDArray[np.generic]]) -> Terms:
 
     pseudo = tuple(part for part in (read("pseudo"), read("reference_pseudo")) if part is not None)
     sampled = tuple(read(name) for name in ("pairs", "reference_pairs")[: len(pseudo)])
-    return Terms(pseudo, sampled, read("across"))
+    moves = tuple(part for part in (read("moves"), read("reference_moves")) if part is not None)
+    return Terms(pseudo, sampled, read("across"), moves)
 
 
 def jackknife_variance(pseudo: Array) -> float:
@@ -185,8 +195,15 @@ class DifferenceError:
 
 
 def paired_error(one: Terms, other: Terms) -> DifferenceError:
-    """Error of the difference of two distances whose images share seeds, labels and reference."""
-    moved = (one - other).variance()
+    """Error of the difference of two distances whose images share seeds, labels and reference.
+
+    What removing the bias adds to the variance is a small part of that of one distance, but not of that of a
+    difference, from which most else drops out: so the terms are those of the distance without bias, if known.
+    """
+    terms = one - other
+    if len(terms.moves) == len(terms.pseudo):
+        terms = replace(terms, pseudo=terms.moves)
+    moved = terms.variance()
     return DifferenceError(moved.at(1.0), moved.caution, len(one.pseudo[0]) - 1, moved.pairs, moved.reference)
 
 

@@ -97,8 +97,10 @@ def test_terms_survive_the_file() -> None:
         (random.standard_normal(20), random.standard_normal(30)),
         (random.standard_normal((1, 20, 20)), None),
         random.standard_normal((1, 20, 30)),
+        (random.standard_normal(20), random.standard_normal(30)),
     )
     read = terms_from(terms.arrays())
+    np.testing.assert_array_equal(read.moves[0], terms.moves[0])
     np.testing.assert_array_equal(read.pseudo[1], terms.pseudo[1])
     assert read.sampled[1] is None
     assert read.variance().at(1.0) == pytest.approx(terms.variance().at(1.0), rel=1e-6)
@@ -115,3 +117,14 @@ def test_the_variance_from_pairs_of_groups(count: int) -> None:
         pair = 2 * np.outer(x, x) / (count - 2) ** 2
         found.append(pairs_variance(count, pair[None]))
     assert np.mean(found) == pytest.approx(2 / count**2, rel=0.15)
+
+
+def test_what_removing_the_bias_adds_counts_where_distances_are_paired() -> None:
+    """Pseudo-values of the plain distance have half the spread of those of the one without bias."""
+    random = np.random.Generator(np.random.Philox(24))
+    plain = random.standard_normal(50)
+    one, other = Terms((plain,), (None,), None, (2 * plain,)), Terms((np.zeros(50),), (None,), None, (np.zeros(50),))
+    assert paired_error(one, other).std_error == pytest.approx(2 * float(plain.std(ddof=1)) / np.sqrt(50))
+    without = Terms((np.zeros(50),), (None,), None)
+    assert paired_error(one, without).std_error == pytest.approx(float(plain.std(ddof=1)) / np.sqrt(50))
+    assert one.variance().at(1.0) == pytest.approx(float(plain.var(ddof=1)) / 50)

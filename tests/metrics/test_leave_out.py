@@ -104,6 +104,24 @@ def test_second_differences_are_those_of_refitting(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["single images", "classes"])
+def test_mean_second_differences_of_groups_go_as_those_of_refitting(name: str) -> None:
+    """As pseudo-values of the distance without bias need them: they vary alike, and by as much."""
+    one, other, groups, _, side, _, spectrum = _make(*CASES[name])
+    theirs, count = moments(other), len(groups)
+    whole = frechet_distance(moments(one), theirs)
+    alone = np.array([frechet_distance(_left(one, groups, (g,)), theirs) for g in range(count)])
+    means = np.zeros(count)
+    for g, h in combinations(range(count), 2):
+        second = whole - alone[g] - alone[h] + frechet_distance(_left(one, groups, (g, h)), theirs)
+        means[[g, h]] += second / (count - 1)
+    found = differences(side, spectrum, second=True).rows
+    assert found is not None
+    assert np.corrcoef(found, means)[0, 1] > 0.97
+    assert found.std() == pytest.approx(means.std(), rel=0.2)
+    assert differences(side, spectrum, second=False).rows is None
+
+
+@pytest.mark.parametrize("name", ["single images", "classes"])
 def test_mixed_second_differences_are_those_of_refitting(name: str) -> None:
     one, other, groups, other_groups, side, other_side, spectrum = _make(*CASES[name])
     ours, theirs = moments(one), moments(other)
