@@ -71,14 +71,16 @@ class Question:
         """How far inside the limit the bound lies; negative where it lies beyond."""
         return self.limit - self.bound if self.upper else self.bound - self.limit
 
-    @property
-    def needed(self) -> int | None:
-        """About how many images would answer it.
+    def needed(self, rules: int = 1) -> int | None:
+        """About how many images would answer it, among so many rules.
 
         Where the number is inside: so many that what is as good as expected passes 4 times in 5. Where it is beyond,
         or there are as many already: so many as would tell the number from the limit if it stays what it is.
         """
         found, limit = self._rising
+        if self.p_beyond < ALPHA:  # beyond by itself, and not among so many
+            count = found.needed(limit, confidence=1 - ALPHA / rules)
+            return count if count is not None and found.n < count <= MOST else None
         counts = []
         if self.expected is not None and found.value < limit:
             counts.append(found.needed(limit, truth=self.expected if self.upper else -self.expected))
@@ -142,8 +144,8 @@ class Reading:
             self.questions, key=lambda one: (one.p_beyond if one.p_beyond < ALPHA else 1.0, one.room), default=None
         )
 
-    @property
-    def needed(self) -> int | None:
-        """About how many images would settle the rule; None where no number is known to."""
-        open_ones = [one.needed for one in self.questions if not one.holds]
+    def needed(self, rules: int = 1) -> int | None:
+        """About how many images would settle the rule among so many; None where no number is known to."""
+        asked = rules * max(1, len(self.questions))
+        open_ones = [one.needed(asked) for one in self.questions if not one.holds]
         return None if not open_ones or None in open_ones else max(count for count in open_ones if count is not None)

@@ -165,7 +165,7 @@ def outcomes_of(readings: Sequence[Reading]) -> tuple[RuleOutcome, ...]:
     deciding = [one for one in readings if one.rule.level == "error" and one.rule.check is None]
     corrected = holm(np.array([one.p for one in deciding])) if deciding else ()
     together = {one.name: float(p) for one, p in zip(deciding, corrected, strict=True)}
-    found = [_outcome(one, together.get(one.name)) for one in readings]
+    found = [_outcome(one, together.get(one.name), len(deciding)) for one in readings]
     return tuple(sorted(found, key=lambda one: (one.level != "error", ORDER.index(one.status))))
 
 
@@ -190,16 +190,16 @@ def told(status: Status, outcomes: Sequence[RuleOutcome]) -> str:
     return f"{len(alike)} of {len(deciding)} rules {begun}: {named}{needed}{which}"
 
 
-def _outcome(reading: Reading, p_holm: float | None) -> RuleOutcome:
-    worst = reading.worst
-    status = _status(reading, p_holm)
+def _outcome(reading: Reading, p_holm: float | None, rules: int) -> RuleOutcome:
+    worst, status = reading.worst, _status(reading, p_holm)
+    needed = reading.needed(rules) if status == "inconclusive" else None
     base = RuleOutcome(
         reading.name,
         reading.rule.subject,
         reading.kind,
         reading.rule.level,
         status,
-        sentence(reading, status),
+        sentence(reading, status, needed),
         reading.rule.why,
         n=reading.n,
     )
@@ -215,7 +215,7 @@ def _outcome(reading: Reading, p_holm: float | None) -> RuleOutcome:
         change=worst.found.value if reading.kind == "regression" else None,
         bound=worst.bound,
         limit=worst.limit,
-        needed=reading.needed if status == "inconclusive" else None,
+        needed=needed,
         how=reading.how,
         where=worst.where,
     )

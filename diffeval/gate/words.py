@@ -1,15 +1,16 @@
 """What became of a rule, in one sentence with its numbers."""
 
-from diffeval.gate.question import Question, Reading
+from diffeval.gate.question import ALPHA, Question, Reading
 from diffeval.report.words import number
 
 
-def sentence(reading: Reading, status: str) -> str:
+def sentence(reading: Reading, status: str, needed: int | None = None) -> str:
     """One sentence about a rule.
 
     Args:
         reading: what was found.
         status: what follows from it beside the other rules.
+        needed: images that would settle it, where it is open.
     """
     if reading.missing:
         return reading.missing
@@ -21,7 +22,7 @@ def sentence(reading: Reading, status: str) -> str:
     said = _change(worst, status) if reading.kind == "regression" else _level(reading, worst, status)
     behind = ""
     if status == "inconclusive":
-        behind = f"; {_wanted(reading, worst)}"
+        behind = f"; {_wanted(reading, worst, needed)}"
     elif reading.how and reading.kind == "regression":
         behind = f"; {reading.how}" + (f", n={reading.n}" if reading.n is not None and "n=" not in reading.how else "")
     return f"{begun}: {said}{behind}"
@@ -73,12 +74,12 @@ def _level(reading: Reading, worst: Question, status: str) -> str:
     return f"{'at most' if upwards else 'at least'} {number(bound)} (95%), {limits}"
 
 
-def _wanted(reading: Reading, worst: Question) -> str:
+def _wanted(reading: Reading, worst: Question, needed: int | None) -> str:
     """What would settle an open rule."""
-    if reading.p < 0.05:
-        return "beyond the limit by itself, but not after the correction for the number of rules: measure more images"
-    if reading.needed is None:
-        return "no number of images is known to settle it"
-    if worst.expected is not None and worst.found.value < worst.limit:
-        return f"about n = {rounded(reading.needed)} would settle it"
-    return f"about n = {rounded(reading.needed)} would settle it, if the number stays what it is"
+    among = "beyond the limit by itself, but not after the correction for the number of rules: " * (reading.p < ALPHA)
+    if needed is None:
+        return f"{among}{'measure more images' if among else 'no number of images is known to settle it'}"
+    stays = (
+        "" if worst.expected is not None and worst.found.value < worst.limit else ", if the number stays what it is"
+    )
+    return f"{among}about n = {rounded(needed)} would settle it{stays}"

@@ -1,11 +1,13 @@
 """Gate files: what they say, and one line for every mistake that says where it is."""
 
 import json
+import re
 import tomllib
 from pathlib import Path
 
 import pytest
 
+import diffeval
 from diffeval.errors import DiffevalError
 from diffeval.gate.config import GateFile, json_schema
 from diffeval.gate.reading import find_gate, parse_gate, read_gate
@@ -101,6 +103,12 @@ def test_a_pyproject_may_hold_the_gate(tmp_path: Path) -> None:
         read_gate(project)
     (tmp_path / "gate.toml").write_text('name = "other"\n' + RULE)
     assert find_gate(None, tmp_path).file.name == "other"
+
+
+def test_the_example_of_the_documentation_is_a_gate_file() -> None:
+    page = (Path(diffeval.__file__).parents[1] / "docs" / "gate.md").read_text()
+    (example,) = re.findall(r"```toml\n(.*?)```", page, flags=re.DOTALL)
+    assert len(_parse(example).rule) == 4
 
 
 def test_the_schema_is_json_and_knows_every_key() -> None:

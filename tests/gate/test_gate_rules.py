@@ -292,7 +292,7 @@ def test_the_n_that_would_settle_a_limit(make_run: MakeRun) -> None:
     run = make_run("one", [score("fid", 3.0, 0.1)])
     reading = _read({"score": "fid", "max": 3.1}, run)
     # The bound is to lie inside 4 times in 5: (z95 + z80) 0.1 sqrt(1000 / n) = 0.1.
-    assert reading.needed == pytest.approx(1000 * (Z95 + Z80) ** 2, abs=2)
+    assert reading.needed() == pytest.approx(1000 * (Z95 + Z80) ** 2, abs=2)
 
 
 def test_the_n_that_would_settle_a_regression_is_that_of_a_model_that_is_no_worse(make_run: MakeRun) -> None:
@@ -300,7 +300,7 @@ def test_the_n_that_would_settle_a_regression_is_that_of_a_model_that_is_no_wors
     new = make_run("new", [score("fid", 3.05, 0.1)])
     reading = _read({"score": "fid", "max_regression": {"abs": 0.2}}, new, old)
     assert not reading.holds
-    assert reading.needed == pytest.approx(1000 * ((Z95 + Z80) * 0.1 * math.sqrt(2) / 0.2) ** 2, abs=2)
+    assert reading.needed() == pytest.approx(1000 * ((Z95 + Z80) * 0.1 * math.sqrt(2) / 0.2) ** 2, abs=2)
     beyond = make_run("beyond", [score("fid", 3.3, 0.1)])
     reading = _read({"score": "fid", "max_regression": {"abs": 0.2}}, beyond, old)
-    assert reading.needed == pytest.approx(1000 * ((Z95 + Z80) * 0.1 * math.sqrt(2) / 0.1) ** 2, abs=2)
+    assert reading.needed() == pytest.approx(1000 * ((Z95 + Z80) * 0.1 * math.sqrt(2) / 0.1) ** 2, abs=2)

@@ -48,6 +48,8 @@ def test_beyond_by_itself_but_not_among_many_is_inconclusive_and_said(
     verdict = gate(run, config=write_gate(rule + '[[rule]]\nscore = "b"\nmax = 9\n'))
     assert verdict.status == "inconclusive"
     assert "not after the correction for the number of rules" in verdict.outcomes[0].sentence
+    # 1.881 standard errors beyond, and 1.960 + 0.842 are wanted: (2.802 / 1.881)^2 = 2.219 times the images.
+    assert verdict.outcomes[0].needed == pytest.approx(2219, abs=5)
 
 
 def test_warnings_neither_decide_nor_count(make_run: MakeRun, write_gate: WriteGate) -> None:
