@@ -24,12 +24,12 @@ def annotations(verdict: Verdict) -> list[str]:
     They go to the log of the step, that is, to stdout or stderr.
     """
     if verdict.status == "error" or not verdict.outcomes:
-        return [] if verdict.passed else [_command("error", f"gate {verdict.gate}", verdict.sentence)]
+        return [] if verdict.passed else [_command("error", f"{verdict.title}", verdict.sentence)]
     standing = [one for one in verdict.outcomes if one.status != "pass"]
     lines = [_annotation(verdict, one) for one in standing[:MOST]]
     if len(standing) > MOST:
         rest = len(standing) - MOST + 1
-        lines[-1] = _command("error", f"gate {verdict.gate}", f"{rest} more rules do not pass; see the summary")
+        lines[-1] = _command("error", f"{verdict.title}", f"{rest} more rules do not pass; see the summary")
     return lines
 
 
@@ -64,7 +64,7 @@ def _append(path: Path, text: str) -> None:
 
 def _annotation(verdict: Verdict, one: RuleOutcome) -> str:
     kind = "warning" if one.level == "warn" else "error"
-    return _command(kind, f"gate {verdict.gate}: {one.name}", f"{status_word(one)}: {one.sentence}")
+    return _command(kind, f"{verdict.title}: {one.name}", f"{status_word(one)}: {one.sentence}")
 
 
 def _command(kind: str, title: str, message: str) -> str:

@@ -21,7 +21,7 @@ def junit_text(verdict: Verdict) -> str:
     cases.append(_element(verdict, "verdict", verdict.status, verdict_line(verdict), "gate"))
     failures = sum("<failure" in case for case in cases)
     errors = sum("<error" in case for case in cases)
-    name = _attribute(f"diffeval gate {verdict.gate}")
+    name = _attribute(f"diffeval {verdict.title}")
     counts = f'tests="{len(cases)}" failures="{failures}" errors="{errors}"'
     properties = {
         "status": verdict.status,

@@ -24,7 +24,7 @@ def markdown_text(verdict: Verdict, most: int = COMMENT) -> str:
     """
     head = [
         marker(verdict.gate),
-        f"### {SIGN[verdict.status]} gate {_inline(verdict.gate)}: {verdict.status}",
+        f"### {SIGN[verdict.status]} {_inline(verdict.title)}: {verdict.status}",
         "",
         _inline(verdict.sentence),
         "",

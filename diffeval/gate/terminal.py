@@ -19,7 +19,7 @@ WORD = {
 
 def terminal_text(verdict: Verdict) -> str:
     """The verdict as lines of text, the decision last, where a log is read first."""
-    lines = [f"gate {verdict.gate}" + (f"  ({verdict.config})" if verdict.config else "")]
+    lines = [f"{verdict.title}" + (f"  ({verdict.config})" if verdict.config else "")]
     lines += _subject("run", verdict.run) + _subject("baseline", verdict.baseline)
     lines.append("")
     # What a check says of a healthy model is long, and in the other outputs.
@@ -39,7 +39,7 @@ def terminal_text(verdict: Verdict) -> str:
 def verdict_line(verdict: Verdict) -> str:
     """The decision in one line, with the exit code, since launchers flatten codes."""
     return _wrapped(
-        f"gate {verdict.gate}: {WORD[verdict.status]}  ", f"{verdict.sentence} (exit code {verdict.exit_code})"
+        f"{verdict.title}: {WORD[verdict.status]}  ", f"{verdict.sentence} (exit code {verdict.exit_code})"
     )
 
 

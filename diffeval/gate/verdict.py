@@ -134,6 +134,11 @@ class Verdict:
         return int(EXIT[self.status])
 
     @property
+    def title(self) -> str:
+        """The gate, as outputs call it."""
+        return "gate" if self.gate == "gate" else f"gate {self.gate}"
+
+    @property
     def passed(self) -> bool:
         """Whether it may ship."""
         return self.status == "pass"

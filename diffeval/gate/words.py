@@ -56,8 +56,8 @@ def _change(worst: Question, status: str) -> str:
         return f"{begun}, {reach} (95%), {margin} is allowed"
     if status == "fail":
         return f"{begun}, at least by {number(worst.other_bound)} (95%), {margin} is allowed"
-    reach = f"{number(worst.other_bound)} .. {number(worst.bound)} (95% to either side)"
-    return f"{begun}, or {reach}, {margin} is allowed"
+    ends = [f"{number(abs(end))} {'worse' if end > 0 else 'better'}" for end in (worst.other_bound, worst.bound)]
+    return f"{begun}, anything from {ends[0]} to {ends[1]} (95% to either side), {margin} is allowed"
 
 
 def _level(reading: Reading, worst: Question, status: str) -> str:

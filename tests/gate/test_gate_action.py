@@ -86,7 +86,7 @@ def test_a_bad_file_fails_the_step_and_says_so(action: dict[str, Any], make_run:
     done, log, told, summary = _step(action, {"run": "new", "config": "nowhere.toml", "exit-zero": "true"}, tmp_path)
     assert done == 2
     assert told == {"verdict": "error", "exit-code": "2"}
-    assert "::error title=gate gate::gate: there is no nowhere.toml" in log
+    assert "::error title=gate::gate: there is no nowhere.toml" in log
     assert "nowhere.toml" in summary
 
 

@@ -132,7 +132,8 @@ def test_terminal_json_junit_markdown_github_and_exit_code_agree(
 
     text = markdown.read_text()
     assert text.splitlines()[0] == f"<!-- diffeval:gate:{document['gate']} -->"
-    assert text.splitlines()[1].endswith(f" gate {document['gate']}: {status}")
+    title = "gate cifar" if document["gate"] == "cifar" else "gate"
+    assert text.splitlines()[1].endswith(f" {title}: {status}")
     assert text.rstrip().endswith(f"exit code {code}")
     assert Path(github["GITHUB_STEP_SUMMARY"]).read_text() == text
     assert Path(github["GITHUB_OUTPUT"]).read_text() == f"verdict={status}\nexit-code={code}\n"
