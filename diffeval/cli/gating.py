@@ -89,17 +89,22 @@ def write_verdict(verdict: "Verdict", outputs: Outputs) -> None:
     Raises:
         DiffevalError: if a file cannot be written.
     """
-    from diffeval.gate.github import tell_github
-    from diffeval.gate.junit import junit_text
-    from diffeval.gate.markdown import markdown_text
     from diffeval.gate.terminal import terminal_text, verdict_line
     from diffeval.runs.files import replace_text
 
     if outputs.junit is not None:
+        from diffeval.gate.junit import junit_text
+
         replace_text(outputs.junit, junit_text(verdict))
     if outputs.markdown is not None:
+        from diffeval.gate.markdown import markdown_text
+
         replace_text(outputs.markdown, markdown_text(verdict))
-    told = tell_github(verdict) if outputs.github else []
+    told: list[str] = []
+    if outputs.github:
+        from diffeval.gate.github import tell_github
+
+        told = tell_github(verdict)
     text = verdict_line(verdict) if outputs.quiet else terminal_text(verdict)
     if verdict.run is None:
         print(f"error: {verdict.sentence}", file=sys.stderr)

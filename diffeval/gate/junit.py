@@ -1,7 +1,7 @@
 """The verdict as JUnit XML: the suite is the gate, a case is a rule."""
 
+import html
 import re
-from xml.sax.saxutils import escape, quoteattr
 
 from diffeval.gate.terminal import status_word, verdict_line
 from diffeval.gate.verdict import RuleOutcome, Verdict
@@ -58,8 +58,9 @@ def _element(verdict: Verdict, name: str, status: str, text: str, kind: str, *, 
 
 
 def _text(text: str) -> str:
-    return escape(_FORBIDDEN.sub("�", text))
+    # HTML's escapes are among XML's; the library's own module for these loads the whole of urllib and ssl.
+    return html.escape(_FORBIDDEN.sub("�", text))
 
 
 def _attribute(text: str) -> str:
-    return quoteattr(_FORBIDDEN.sub("�", text))
+    return f'"{_text(text)}"'.replace("\n", "&#10;").replace("\r", "&#13;").replace("\t", "&#9;")

@@ -56,6 +56,19 @@ def _without_check(make_run: MakeRun, write_gate: WriteGate) -> list[str]:
     return _command(make_run, write_gate, 3.1, ema="not-applicable")
 
 
+def _other_protocol(make_run: MakeRun, write_gate: WriteGate) -> list[str]:
+    words = _command(make_run, write_gate, 3.1)
+    make_run("old", [score("fid", 3.0, 0.03)], seed=1, steps=50)
+    return words
+
+
+def _newer_schema(make_run: MakeRun, write_gate: WriteGate) -> list[str]:
+    words = _command(make_run, write_gate, 3.1)
+    path = Path(words[1]) / "results.json"
+    path.write_text(path.read_text().replace("diffeval.results/1", "diffeval.results/2"))
+    return words
+
+
 def _unfinished(make_run: MakeRun, write_gate: WriteGate) -> list[str]:
     words = _command(make_run, write_gate, 3.1)
     make_run("new", [score("fid", 3.1, 0.04)], status="stopped")
@@ -86,7 +99,9 @@ CASES: list[tuple[str, Callable[[MakeRun, WriteGate], list[str]]]] = [
     ("inconclusive", _open),
     ("no-evidence", _without_baseline),
     ("no-evidence", _without_check),
+    ("no-evidence", _other_protocol),
     ("no-evidence", _unfinished),
+    ("error", _newer_schema),
     ("error", _missing_run),
     ("error", _min_above_max),
     ("error", _edited),
