@@ -4,8 +4,9 @@
     OPENBLAS_NUM_THREADS=1 python benchmarks/gate_calibration.py --pools DIR [--repeats 400]
 
 Two worlds. *Synthetic*: Gaussian features of 64 dimensions whose mean moves; the distance to the reference is a closed
-form. *Digits*: features of 10,000 images of the digits model are the population, drawn from with replacement; a
-regression is a share of images of four sampling steps among them, and the distance of the mixture follows from its
+form. *Digits*: features of 10,000 images of the digits model are the population, drawn from with replacement, as many
+of each class; a
+regression is a share of images of two sampling steps among them, and the distance of the mixture follows from its
 moments. The margin is the one that `diffeval gate init` writes from a pilot run, and is fixed from then on.
 
 Each repeat draws a baseline and a run of n = 2000 images, independently, and both go through scoring and the gate as
@@ -28,12 +29,14 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import record
 import torch
 
 from diffeval.compare.difference import difference_of
 from diffeval.compare.side import Side
 from diffeval.data.source import open_source
+from diffeval.diffusion.conditions import balanced_labels
 from diffeval.features.extractor import ExtractorRequest
 from diffeval.features.opening import open_extractor
 from diffeval.features.reference import extract_source
@@ -54,16 +57,17 @@ from diffeval.runs.records import Protocol, Provenance, Results
 from diffeval.scoring import Choices, score_counts
 from diffeval.suite import choose
 
-N, FEW, DIM, REAL = 2000, 300, 64, 1300
+N, FEW, DIM, REAL, CLASSES = 2000, 300, 64, 1300, 10
 SCORES = ("fid_debiased", "precision", "recall")
 # Runs of `diffeval fid digits --n 10000 --at 10000`, with these options, in folders of these names.
-POOLS = {"a10": "--seed 100", "a20": "--seed 100 --steps 20", "bad": "--seed 300 --steps 4"}
+POOLS = {"a10": "--seed 100", "a20": "--seed 100 --steps 20", "bad": "--seed 300 --steps 2"}
 # What a plain FID may be above the baseline's, where teams fix a share.
 SHARE = 0.05
 PARTIAL = record.FOLDER / "gate_calibration.partial.jsonl"
 PROTOCOL = Protocol("eval", "ddim", {}, 10, 1.0, "none", "nearest", "fp32", "made/x", "none", "made@train", "ab")
 
-Draw = Callable[[float, np.random.Generator, int], Array]
+Labels = npt.NDArray[np.int64]
+Draw = Callable[[float, np.random.Generator, int], FeatureSet]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +77,7 @@ class World:
     Attributes:
         name: of the world.
         reference: features of the real images, held fixed.
-        draw: features of n images of a model that is worse by a strength.
+        draw: n images of a model that is worse by a strength.
         truth: the Fréchet distance of that model to the reference's moments.
     """
 
@@ -114,9 +118,8 @@ def synthetic() -> World:
         moved: Array = (0.1 + strength) * towards
         return moved
 
-    def draw(strength: float, source: np.random.Generator, n: int) -> Array:
-        drawn: Array = 1.05 * source.standard_normal((n, DIM)) * spread + mean(strength)
-        return drawn
+    def draw(strength: float, source: np.random.Generator, n: int) -> FeatureSet:
+        return FeatureSet(1.05 * source.standard_normal((n, DIM)) * spread + mean(strength))
 
     real = moments(reference)
 
@@ -126,8 +129,8 @@ def synthetic() -> World:
     return World("synthetic", reference, draw, truth)
 
 
-def pool(folder: Path, name: str) -> Array:
-    """Features that a run of the digits model kept."""
+def pool(folder: Path, name: str) -> FeatureSet:
+    """Features that a run of the digits model kept, and their classes."""
     run = RunDirectory(folder / name)
     results = run.results()
     if results is None:
@@ -136,19 +139,28 @@ def pool(folder: Path, name: str) -> Array:
     state = run.state()
     assert state is not None, "it has results"
     store = ChunkStore(kept, state.chunk, ("features", "appearance", "logits"))
-    return store.gather("features", results.provenance.n).astype(np.float64)
+    n = results.provenance.n
+    return FeatureSet(store.gather("features", n).astype(np.float64), balanced_labels(0, n, CLASSES))
+
+
+def rows_of(images: FeatureSet, source: np.random.Generator, n: int) -> Labels:
+    """Images to draw, as many of each class, in blocks of one of each: as a run has them."""
+    assert images.labels is not None, "it is of a conditional model"
+    each = [source.choice(np.flatnonzero(images.labels == label), n // CLASSES) for label in range(CLASSES)]
+    return np.stack(each, axis=1).ravel()
 
 
 def digits(folder: Path, reference: Array) -> World:
     """Images of the digits model, some of which were sampled badly."""
     good, bad = pool(folder, "a10"), pool(folder, "bad")
-    one, other, real = population(good), population(bad), moments(reference)
+    one, other, real = population(good.features), population(bad.features), moments(reference)
 
-    def draw(share: float, source: np.random.Generator, n: int) -> Array:
+    def draw(share: float, source: np.random.Generator, n: int) -> FeatureSet:
+        rows, others = rows_of(good, source, n), rows_of(bad, source, n)
         wrong = source.random(n) < share
-        rows: Array = good[source.integers(len(good), size=n)]
-        rows[wrong] = bad[source.integers(len(bad), size=int(wrong.sum()))]
-        return rows
+        assert good.labels is not None, "it is of a conditional model"
+        features = np.where(wrong[:, None], bad.features[others], good.features[rows])
+        return FeatureSet(features, good.labels[rows])
 
     def truth(share: float) -> float:
         apart = other.mean - one.mean
@@ -158,22 +170,23 @@ def digits(folder: Path, reference: Array) -> World:
     return World("digits", reference, draw, truth)
 
 
-def scored(features: Array, reference: FeatureSet, seed: int, metrics: Sequence[str]) -> Evidence:
-    """What a run of these features would have stored."""
+def scored(images: FeatureSet, reference: FeatureSet, seed: int, metrics: Sequence[str]) -> Evidence:
+    """What a run of these images would have stored."""
     real = RealImages("made", "made", reference, None, independent=False, warnings=())
     found = score_counts(
-        FeatureSet(features),
+        images,
         real,
-        (len(features),),
+        (len(images),),
         Choices(choose(metrics), "none", None),
         params={},
         reporter=SilentReporter(),
     )
     provenance = Provenance(
-        "made", ".", "ab", seed, len(features), 1, "cpu", 1, {}, None, "", (), "2026-01-01T00:00:00+00:00"
+        "made", ".", "ab", seed, len(images), 1, "cpu", 1, {}, None, "", (), "2026-01-01T00:00:00+00:00"
     )
     results = Results("run", PROTOCOL, provenance, found.scores, tables=found.tables)
-    return Evidence((Side("made", results, found.terms),), "made")
+    terms = {**found.terms, **({} if images.labels is None else {"labels": images.labels})}
+    return Evidence((Side("made", results, terms),), "made")
 
 
 def gate_of(margins: Mapping[str, float]) -> Gate:
@@ -220,11 +233,11 @@ def paired(folder: Path, reference: FeatureSet, number: int) -> dict[str, object
     """Images of the same noise with 10 and 20 steps: the difference, paired and not, with its error."""
     one, other = pool(folder, "a10"), pool(folder, "a20")
     source = random(20, number)
-    rows, others = (source.integers(len(one), size=N) for _ in range(2))
+    rows, others = (rows_of(one, source, N) for _ in range(2))
     found: dict[str, object] = {"world": "pairs", "repeat": number}
-    base = scored(other[rows], reference, 0, ("fid",)).sides[0]
+    base = scored(other.at(rows), reference, 0, ("fid",)).sides[0]
     for name, taken, seed in (("paired", rows, 0), ("unpaired", others, 1)):
-        run = scored(one[taken], reference, seed, ("fid",)).sides[0]
+        run = scored(one.at(taken), reference, seed, ("fid",)).sides[0]
         change = difference_of(run, base, "fid_debiased")
         assert change.paired is (name == "paired"), change.how
         found[name] = {"value": change.value, "error": change.std_error, "ci95": change.ci95}
@@ -308,7 +321,7 @@ def main() -> None:
         {**row, "margin of FID": margins[str(row["world"])]["fid_debiased"]} for row in table(rows)
     ]  # fmt: skip
     record.save("gate_calibration", shown, libraries)
-    one, other = (population(pool(given.pools, name)) for name in ("a10", "a20"))
+    one, other = (population(pool(given.pools, name).features) for name in ("a10", "a20"))
     real = moments(reference)
     truth = frechet_distance(one, real) - frechet_distance(other, real)
     record.save("gate_pairing", pairs_table(rows, truth), libraries)

@@ -15,6 +15,19 @@ from diffeval.runs.records import Score
 ANY = (*MAKING, "source")
 
 
+class FewerImagesError(NoEvidenceError):
+    """A score that depends on the number of images stands on fewer of them than it must.
+
+    Args:
+        message: one line.
+        needed: images that it must stand on.
+    """
+
+    def __init__(self, message: str, needed: int) -> None:
+        super().__init__(message)
+        self.needed = needed
+
+
 @dataclass(frozen=True, slots=True)
 class Difference:
     """A score of one run less the same score of another.
@@ -146,10 +159,11 @@ def _at_counts(one: Side, other: Side, name: str) -> tuple[Score, Score]:
         return ours, theirs
     n = largest_common(name, (one, other))
     if n is None:
-        raise NoEvidenceError(
+        said = (
             f"compare: {name} depends on the number of images, and {one.name} has it at n={ours.n}, {other.name} at "
             f"n={theirs.n}; measure both at the same n"
         )
+        raise FewerImagesError(said, theirs.n) if ours.n < theirs.n else NoEvidenceError(said)
     return one.score(name, n), other.score(name, n)
 
 

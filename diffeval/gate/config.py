@@ -51,6 +51,7 @@ class Rule(Model):
     reduce: Reduce | None = Field(None, description="Holds for every class: the largest, or the smallest, decides.")
     level: Level = Field("error", description="error decides the gate, warn is only said, off is not looked at.")
     why: str = Field("", description="Shown beside the outcome: where the limit comes from.")
+    fail_on: Literal["fail", "warn"] = Field("fail", description="warn: a check that warns fails the rule, too.")
     allow_not_applicable: Flag = Field(False, description="A check that does not apply to this model passes.")
 
     @model_validator(mode="after")
@@ -69,6 +70,8 @@ class Rule(Model):
     def _sound_score(self, limits: list[str]) -> None:
         if self.allow_not_applicable:
             raise ValueError("allow_not_applicable is for checks; a score that is missing is never allowed")
+        if self.fail_on != "fail":
+            raise ValueError("fail_on is for checks; for a warning about a score write a rule with the level warn")
         if not limits:
             raise ValueError(f"{self.score} has no limit: give max, min, window or max_regression")
         if len(limits) > 1 and limits != ["max", "min"]:

@@ -106,6 +106,7 @@ class Reading:
         how: how a difference was taken.
         check: status and summary of a check.
         missing: why there is no evidence; empty where there is.
+        short_of: images that are wanted before anything can be told, where these are all that is missing.
     """
 
     rule: Rule
@@ -118,6 +119,12 @@ class Reading:
     how: str = ""
     check: tuple[CheckStatus, str] | None = None
     missing: str = ""
+    short_of: int | None = None
+
+    @property
+    def failing(self) -> bool:
+        """Whether it is a check that ended as the rule forbids."""
+        return self.check is not None and self.check[0] in ("fail", self.rule.fail_on)
 
     @property
     def holds(self) -> bool:
@@ -125,7 +132,7 @@ class Reading:
         if self.missing:
             return False
         if self.check is not None:
-            return self.check[0] in ("pass", "warn", "not-applicable")
+            return not self.failing and self.check[0] != "inconclusive"
         return bool(self.questions) and all(one.holds for one in self.questions)
 
     @property
@@ -134,7 +141,7 @@ class Reading:
         if self.missing:
             return 1.0
         if self.check is not None:
-            return 0.0 if self.check[0] == "fail" else 1.0
+            return 0.0 if self.failing else 1.0
         return min(1.0, len(self.questions) * min(one.p_beyond for one in self.questions))
 
     @property
@@ -146,6 +153,8 @@ class Reading:
 
     def needed(self, rules: int = 1) -> int | None:
         """About how many images would settle the rule among so many; None where no number is known to."""
+        if self.short_of is not None:
+            return self.short_of
         asked = rules * max(1, len(self.questions))
         open_ones = [one.needed(asked) for one in self.questions if not one.holds]
         return None if not open_ones or None in open_ones else max(count for count in open_ones if count is not None)

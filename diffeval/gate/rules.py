@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from math import sqrt
 
-from diffeval.compare.difference import Difference, difference_of
+from diffeval.compare.difference import Difference, FewerImagesError, difference_of
 from diffeval.compare.protocols import MAKING, SOURCE, Keys, allowed, differing, named
 from diffeval.compare.side import Side
 from diffeval.compare.uncertain import Uncertain, stored
@@ -52,6 +52,8 @@ def read_rule(name: str, rule: Rule, run: Evidence, against: Against) -> Reading
         if rule.max_regression is not None:
             return _read_regression(reading, side, rule.max_regression, against)
         return _read_limits(reading, side, score)
+    except FewerImagesError as error:
+        return replace(reading, missing=str(error).removeprefix("compare: "), short_of=error.needed)
     except NoEvidenceError as error:
         return replace(reading, missing=str(error).removeprefix("compare: "))
 
@@ -72,7 +74,7 @@ def _require(side: Side, score: Score | None, required: Required) -> None:
     """Refuses a score that was not measured as the gate file wants."""
     n = side.results.provenance.n if score is None else score.n
     if required.n_min is not None and n < required.n_min:
-        raise NoEvidenceError(f"stands on {n} images, [protocol] requires {required.n_min}")
+        raise FewerImagesError(f"stands on {n} images, [protocol] requires {required.n_min}", required.n_min)
     unknown = MAKING if SOURCE in required.may_differ and not side.sampled else ()  # of ready-made images
     for key, wanted in required.settings.items():
         if key in unknown:

@@ -6,7 +6,8 @@ counts among them, as a rule that proves nothing, so that mending it cannot undo
 proof by itself (p = 0); one that did not has no p-value that chance could make small, so that it is not counted: a
 dozen healthy checks must not make a regression harder to prove.
 
-Where several things are true at once, the order is: fail, no evidence, inconclusive. A proven failure stands whatever
+Too few images are no missing evidence: more of them settle it, and the rule says how many. Where several things are
+true at once, the order is: fail, no evidence, inconclusive. A proven failure stands whatever
 is measured later, so that nobody should spend a GPU on the rest first; missing evidence must be brought before more
 images are of use. None of the three is ever a pass.
 """
@@ -209,7 +210,7 @@ def _outcome(reading: Reading, p_holm: float | None, rules: int) -> RuleOutcome:
         n=reading.n,
     )
     if reading.missing:
-        return base
+        return replace(base, needed=reading.short_of)
     base = replace(base, p=reading.p, p_holm=p_holm)
     if worst is None:
         return base
@@ -228,7 +229,7 @@ def _outcome(reading: Reading, p_holm: float | None, rules: int) -> RuleOutcome:
 
 def _status(reading: Reading, p_holm: float | None) -> Status:
     if reading.missing:
-        return "no-evidence"
+        return "no-evidence" if reading.short_of is None else "inconclusive"
     if reading.holds:
         return "pass"
     return "fail" if (reading.p if p_holm is None else p_holm) < ALPHA else "inconclusive"

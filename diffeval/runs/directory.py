@@ -82,8 +82,8 @@ def default_name(checkpoint: str, sha256: str, task: str, seed: int, protocol: P
 class RunDirectory:
     """Reads and writes one run directory."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path | str) -> None:
+        self.path = Path(path)
         self._lock: FileLock | None = None
 
     @property

@@ -264,3 +264,17 @@ def test_help_lists_the_commands_and_options() -> None:
     for name in ("run", "init", "calibrate", "lint", "selftest", "promote", "schema"):
         assert name in done.stdout
     assert "--baseline" in _run("gate", "run", "--help").stdout
+
+
+def test_a_run_directory_called_like_a_command_is_a_run_directory(
+    make_run: MakeRun, write_gate: WriteGate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``--out run`` is what people type."""
+    run = make_run("run", [score("fid", 3.0, 0.04)], checks(ema="pass"))
+    make_run("init", found=checks(ema="pass"))
+    gate = write_gate(RULE)
+    monkeypatch.chdir(run.parent)
+    for words in (("run",), ("run", "init"), ("init", "run")):
+        done = _run("gate", *words, "--config", str(gate), "--baseline", "run")
+        assert done.exit_code == 0, done.output
+    assert _run("gate", "lint", "--config", str(gate)).exit_code == 0

@@ -14,6 +14,7 @@ from diffeval.gate.config import Required, Rule
 from diffeval.gate.evidence import Evidence, read_runs
 from diffeval.gate.question import Reading
 from diffeval.gate.rules import Against, read_rule
+from diffeval.gate.verdict import outcomes_of
 
 Z95, Z80 = NormalDist().inv_cdf(0.95), NormalDist().inv_cdf(0.8)
 
@@ -304,3 +305,35 @@ def test_the_n_that_would_settle_a_regression_is_that_of_a_model_that_is_no_wors
     beyond = make_run("beyond", [score("fid", 3.3, 0.1)])
     reading = _read({"score": "fid", "max_regression": {"abs": 0.2}}, beyond, old)
     assert reading.needed() == pytest.approx(1000 * ((Z95 + Z80) * 0.1 * math.sqrt(2) / 0.1) ** 2, abs=2)
+
+
+@pytest.mark.parametrize("required", [{}, {"n_min": 2000}])
+def test_too_few_images_are_inconclusive_and_the_rule_says_how_many(
+    make_run: MakeRun, required: dict[str, object]
+) -> None:
+    """What depends on their number cannot be told at another one; nothing is missing but images."""
+    run = make_run("few", [score("recall", 0.8, 0.02, 300, depends_on_n=not required)], seed=1)
+    old = make_run("old", [score("recall", 0.8, 0.01, 2000, depends_on_n=not required)])
+    (outcome,) = outcomes_of([_read({"score": "recall", "max_regression": {"abs": 0.1}}, run, old, required)])
+    assert (outcome.status, outcome.needed) == ("inconclusive", 2000)
+    assert "n=300" in outcome.sentence or "stands on 300 images" in outcome.sentence
+
+
+def test_too_many_images_are_no_evidence(make_run: MakeRun) -> None:
+    run = make_run("many", [score("recall", 0.8, 0.02, 2000, depends_on_n=True)], seed=1)
+    old = make_run("old", [score("recall", 0.8, 0.01, 300, depends_on_n=True)])
+    (outcome,) = outcomes_of([_read({"score": "recall", "max_regression": {"abs": 0.1}}, run, old)])
+    assert (outcome.status, outcome.needed) == ("no-evidence", None)
+
+
+def test_a_check_that_warns_fails_only_where_the_rule_says_so(make_run: MakeRun) -> None:
+    run = make_run("one", found=checks(memorization="warn"))
+    assert _read({"check": "memorization"}, run).holds
+    strict = _read({"check": "memorization", "fail_on": "warn"}, run)
+    assert not strict.holds
+    assert strict.p == 0.0
+    assert _read(
+        {"check": "memorization", "fail_on": "warn"}, make_run("two", found=checks(memorization="pass"))
+    ).holds
+    with pytest.raises(ValueError, match="fail_on is for checks"):
+        Rule.model_validate({"score": "fid", "max": 1.0, "fail_on": "warn"})
