@@ -203,7 +203,7 @@ def pilot(world: World, reference: FeatureSet) -> dict[str, float]:
         score = side.score(name)
         assert score.std_error is not None, name
         assert score.value is not None, name
-        margins[name] = propose(Noise(name, score.value, None, score.std_error, N, 1)).margin
+        margins[name] = propose(Noise(name, score.value, None, score.std_error, N, 1), len(SCORES)).margin
     return margins
 
 

@@ -14,7 +14,7 @@ from diffeval.gate.calibration import Calibration, Noise
 from diffeval.gate.evidence import read_runs
 from diffeval.gate.question import ALPHA
 
-# How often a model that is no worse shall pass one rule; several rules together then still pass it often.
+# How often a model that is no worse shall pass: all rules together, at least.
 PASSING = 0.98
 POWER = 0.8
 _NORMAL = NormalDist()
@@ -66,9 +66,15 @@ def calibrate(runs: Sequence[Path | str]) -> Calibration:
     )
 
 
-def propose(noise: Noise) -> Proposal:
-    """The least margin that a model that is no worse passes nearly always, with other seeds than the baseline's."""
-    margin = rounded_up((_reach(1 - ALPHA) + _reach(PASSING)) * apart(noise.sd))
+def propose(noise: Noise, rules: int = 1) -> Proposal:
+    """The least margin that a model that is no worse passes nearly always, with other seeds than the baseline's.
+
+    Args:
+        noise: of the score.
+        rules: that a gate is to have; a model that is no worse then passes all of them so often.
+    """
+    passing = 1 - (1 - PASSING) / rules
+    margin = rounded_up((_reach(1 - ALPHA) + _reach(passing)) * apart(noise.sd))
     return rates(noise.score, margin, apart(noise.sd))
 
 

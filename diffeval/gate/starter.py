@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from diffeval.compare.side import Side
-from diffeval.compare.uncertain import stored
+from diffeval.compare.uncertain import Uncertain, stored
 from diffeval.errors import NoEvidenceError
 from diffeval.gate.calibrate import apart, propose, rounded_up
 from diffeval.gate.calibration import Noise
@@ -115,24 +115,31 @@ def _protocol(run: Evidence) -> Iterator[str]:
 
 
 def _scores(run: Evidence) -> Iterator[str]:
-    for name in run.titles:
-        holding = [side for side in run.sides if side.counts(name)]
-        if not holding or INSTEAD.get(name) in run.titles:
-            continue
-        found = stored(run.side_with(name).score(name))
-        if found is None or not found.std_error:
-            continue
-        proposal = propose(Noise(name, found.value, None, max(found.below, found.above), found.n, 1))
+    known = dict(_with_errors(run))
+    deciding = [name for name in known if name in DECIDE] or list(known)
+    for name, found in known.items():
+        noise = Noise(name, found.value, None, max(found.below, found.above), found.n, 1)
+        proposal = propose(noise, len(deciding))
         why = (
-            f"noise at n={found.n}: with other seeds a model that is no worse passes {proposal.passes:.0%} of the "
-            f"time, and one worse by {number(proposal.caught)} fails 4 times in 5"
+            f"noise at n={found.n}: with other seeds a model that is no worse passes {proposal.passes:.1%} of the "
+            f"time, and one worse by {number(proposal.caught)} fails 4 times in 5 by this rule alone"
         )
         yield REGRESSION.format(
             score=_quoted(name),
             margin=_plain(proposal.margin),
-            level="" if name in DECIDE or not set(DECIDE) & set(run.titles) else '\nlevel = "warn"',
+            level="" if name in deciding else '\nlevel = "warn"',
             why=_quoted(why),
         )
+
+
+def _with_errors(run: Evidence) -> Iterator[tuple[str, Uncertain]]:
+    """Scores that a rule can be about."""
+    for name in run.titles:
+        if INSTEAD.get(name) in run.titles or not any(side.counts(name) for side in run.sides):
+            continue
+        found = stored(run.side_with(name).score(name))
+        if found is not None and found.std_error:
+            yield name, found
 
 
 def _classes(run: Evidence) -> Iterator[str]:

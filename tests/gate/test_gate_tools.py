@@ -1,6 +1,7 @@
 """``gate init``, ``calibrate``, ``lint``, ``selftest`` and ``schema``."""
 
 import json
+import tomllib
 from math import sqrt
 from pathlib import Path
 from statistics import NormalDist
@@ -94,6 +95,20 @@ def test_a_proposed_margin_does_what_it_says() -> None:
     assert proposal.fails == pytest.approx(NORMAL.cdf(-room - 1.6449), abs=1e-6)
     assert proposal.caught == pytest.approx(0.53 + (1.6449 + 0.8416) * 0.1 * sqrt(2), abs=1e-4)
     assert rates("fid", 0.0, 1.0).passes == pytest.approx(0.05, abs=1e-9)
+    # Of four rules each must be passed 99.5% of the time, that all are 98%: 1.645 + 2.576 are 0.597, upwards 0.60.
+    assert propose(Noise("fid", 3.0, None, 0.1, 1000, 1), rules=4).margin == 0.6
+
+
+def test_the_starters_margins_let_a_model_that_is_no_worse_pass_all_of_them(make_run: MakeRun) -> None:
+    run = make_run("one", [score("fid_debiased", 3.0, 0.1), score("recall", 0.8, 0.01), score("kid", 0.5, 0.1)])
+    rules = tomllib.loads(starter_text(read_runs([run])))["rule"]
+    # Two decide, the third is only warned of; each is passed 99% of the time: 1.645 + 2.326 are 3.971.
+    assert {one["score"]: one["max_regression"]["abs"] for one in rules} == {
+        "fid_debiased": 0.57,
+        "recall": 0.057,
+        "kid": 0.57,
+    }
+    assert [one["score"] for one in rules if one.get("level") == "warn"] == ["kid"]
 
 
 @pytest.mark.parametrize(
