@@ -69,8 +69,9 @@ def calibration_text(calibration: "Calibration") -> str:
     return (
         f"noise of {calibration.checkpoint} {calibration.checkpoint_sha256[:8]} at n={first.n}, from {seeds}\n\n"
         f"{columns(table)}\n\n"
-        f"margin        the least with which a model that is no worse passes this rule {PASSING:.0%} of the time, with\n"
-        "              other seeds than the baseline's: max_regression = { abs = MARGIN }; with the same seeds less does\n"
+        f"margin        the least with which a model that is no worse passes this rule {PASSING:.0%} of the time,\n"
+        "              with other seeds than the baseline's: max_regression = { abs = MARGIN }; with the same seeds\n"
+        "              less does\n"
         "false alarms  how often a model that is no worse then fails; what neither passes nor fails is inconclusive\n"
         "caught        the least regression that then fails 4 times in 5; n times 4 halves margin and this"
     )

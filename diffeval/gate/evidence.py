@@ -1,6 +1,6 @@
 """What runs of one checkpoint hold together: scores from one, checks from another. Each is read with its seal."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +10,7 @@ from diffeval.compare.side import Side, read_side
 from diffeval.errors import DiffevalError, NoEvidenceError
 from diffeval.registry import did_you_mean
 from diffeval.runs.directory import RunDirectory
-from diffeval.runs.records import CheckResult, CheckStatus
+from diffeval.runs.records import CheckResult, CheckStatus, Param, Score
 
 # Of a check that several runs hold, the worst counts.
 WORST_FIRST: tuple[CheckStatus, ...] = ("fail", "inconclusive", "warn", "pass", "not-applicable")
@@ -94,13 +94,15 @@ class Evidence:
                     side.score(name)  # says why it could not be computed
             raise NoEvidenceError(f"{self.origin} has no {name};{did_you_mean(name, self.titles)}")
         best = max(holding, key=lambda side: side.score(name).n)
+        for side in self.sides:
+            if name in side.titles:
+                _refuse_conflict(name, best, side, best.score(name))
+        held = best.score(name)
         for side in holding:
-            apart = differing(best.results.protocol, side.results.protocol, best.score(name))
-            said = f"seeds {best.seed} and {side.seed}" if best.seed != side.seed else named(apart)
-            if said:
+            if side.score(name).n == held.n and side.score(name).value != held.value:
                 raise DiffevalError(
-                    f"gate: {best.name} and {side.name} both hold {name}, with {said}; give one of them: the gate "
-                    "does not choose"
+                    f"gate: {best.name} and {side.name} hold {name} of the same images, and not the same value; "
+                    "measure it again with --fresh"
                 )
         return best
 
@@ -110,12 +112,36 @@ class Evidence:
         Raises:
             NoEvidenceError: if none has.
         """
-        for side in self.sides:
-            if any(column in row for row in side.results.tables.get(PER_CLASS, ())):
-                return side
-        columns = {name for side in self.sides for row in side.results.tables.get(PER_CLASS, ()) for name in row}
+        holding = [side for side in self.sides if any(column in row for row in _classes(side))]
+        if holding:
+            best = max(holding, key=lambda side: side.results.provenance.n)
+            for side in holding:
+                _refuse_conflict(f"{column} by class", best, side, None)
+                if side.results.provenance.n == best.results.provenance.n and _classes(side) != _classes(best):
+                    raise DiffevalError(
+                        f"gate: {best.name} and {side.name} hold {column} by class of the same images, and not the "
+                        "same values; measure it again with --fresh"
+                    )
+            return best
+        columns = {name for side in self.sides for row in _classes(side) for name in row}
         raise NoEvidenceError(
             f"{self.origin} has no {column} by class;{did_you_mean(column, columns - {'class', 'n', 'real', 'p'})}"
+        )
+
+
+def _classes(side: Side) -> Sequence[Mapping[str, Param]]:
+    """Rows of its table of classes."""
+    return side.results.tables.get(PER_CLASS, ())
+
+
+def _refuse_conflict(what: str, best: Side, side: Side, score: Score | None) -> None:
+    """Refuses two runs that hold the same of other images."""
+    apart = differing(best.results.protocol, side.results.protocol, score)
+    said = f"seeds {best.seed} and {side.seed}" if best.seed != side.seed else named(apart)
+    if said:
+        raise DiffevalError(
+            f"gate: {best.name} and {side.name} both hold {what}, with {said}; give one of them: the gate does not "
+            "choose"
         )
 
 

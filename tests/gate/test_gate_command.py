@@ -249,7 +249,6 @@ def test_a_run_called_like_a_command_is_reached_by_its_path(
     monkeypatch.chdir(tmp_path)
     write_gate('[[rule]]\nscore = "fid"\nmax = 4\n')
     assert _run("gate", "./init").exit_code == 0
-    assert _run("gate", "run", "init").exit_code == 0
 
 
 def test_a_command_that_is_misspelt_is_not_taken_for_a_run() -> None:
@@ -266,15 +265,18 @@ def test_help_lists_the_commands_and_options() -> None:
     assert "--baseline" in _run("gate", "run", "--help").stdout
 
 
-def test_a_run_directory_called_like_a_command_is_a_run_directory(
+def test_no_run_directory_is_called_like_the_command_that_judges(
     make_run: MakeRun, write_gate: WriteGate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """``--out run`` is what people type."""
+    """``--out run`` is what people type; it is judged where it is named, and nowhere else."""
     run = make_run("run", [score("fid", 3.0, 0.04)], checks(ema="pass"))
-    make_run("init", found=checks(ema="pass"))
+    make_run("check", found=checks(ema="pass"))
     gate = write_gate(RULE)
     monkeypatch.chdir(run.parent)
-    for words in (("run",), ("run", "init"), ("init", "run")):
+    for words in (("run",), ("run", "check"), ("check", "./run")):
         done = _run("gate", *words, "--config", str(gate), "--baseline", "run")
         assert done.exit_code == 0, done.output
+    alone = _run("gate", "--config", str(gate), "--baseline", "run", "--", "check")
+    assert alone.exit_code == 5, "a check alone holds no score"
     assert _run("gate", "lint", "--config", str(gate)).exit_code == 0
+    assert "judge" not in _run("gate", "--help").output.split("Commands")[1]

@@ -8,6 +8,7 @@ from gate_records import MakeRun, checks, score
 
 from diffeval.errors import DiffevalError, NoEvidenceError
 from diffeval.gate.evidence import read_runs
+from diffeval.runs.records import Score
 
 
 def test_scores_come_from_one_run_and_checks_from_another(make_run: MakeRun) -> None:
@@ -87,3 +88,32 @@ def test_truncated_edited_and_newer_results_are_refused_in_one_line(make_run: Ma
         assert "\n" not in str(caught.value)
     path.write_text(whole)
     read_runs([run])
+
+
+def test_equal_runs_of_one_score_are_refused_where_their_values_are_not_equal(make_run: MakeRun) -> None:
+    runs = [make_run(f"r{value:g}", [score("fid", value, 0.1)]) for value in (3.0, 2.0)]
+    for given in (runs, runs[::-1]):
+        with pytest.raises(DiffevalError, match=r"hold fid of the same images, and not the same value"):
+            read_runs(given).side_with("fid")
+
+
+def test_a_score_that_could_not_be_computed_is_not_taken_from_other_seeds(make_run: MakeRun) -> None:
+    failed = Score("fid", None, None, None, 1000, None, False, {"error": "too few"})
+    runs = [make_run("failed", [failed]), make_run("lucky", [score("fid", 3.0, 0.1)], seed=1)]
+    with pytest.raises(DiffevalError, match=r"both hold fid, with seeds 1 and 0"):
+        read_runs(runs).side_with("fid")
+
+
+def test_the_gate_does_not_choose_between_tables_of_classes(make_run: MakeRun) -> None:
+    def table(share: float) -> dict[str, object]:
+        return {"per_class": ({"class": "a", "n": 100, "class_accuracy": share},)}
+
+    one, seed, other = (
+        make_run(name, [score("fid", 3.0, 0.1)], tables=table(share), seed=number)
+        for name, share, number in (("one", 0.9, 0), ("seed", 0.5, 1), ("other", 0.5, 0))
+    )
+    assert read_runs([one]).side_by_class("class_accuracy").name == str(one)
+    with pytest.raises(DiffevalError, match=r"both hold class_accuracy by class, with seeds 0 and 1"):
+        read_runs([one, seed]).side_by_class("class_accuracy")
+    with pytest.raises(DiffevalError, match=r"hold class_accuracy by class of the same images, and not the same"):
+        read_runs([one, other]).side_by_class("class_accuracy")

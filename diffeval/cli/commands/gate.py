@@ -32,32 +32,33 @@ if TYPE_CHECKING:
     from diffeval.gate.selftest import Trial
 
 
+# What judges runs, a command that nobody names: no run directory is called so.
+JUDGE = ":judge"
+
+
 class RunFirst(TyperGroup):
-    """A group whose command ``run`` need not be named: ``diffeval gate RUN`` is ``diffeval gate run RUN``."""
+    """A group that judges what it is given where no command is named: ``diffeval gate RUN``."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Names ``run`` where no other command is named, and no help is asked for.
-
-        A run directory of a command's name is a run directory: nobody thinks of commands when he names one.
-        """
-        named = bool(args) and args[0] in self.commands and not Path(args[0], "results.json").exists()
-        if args and not named and args[0] not in ctx.help_option_names:
-            meant = difflib.get_close_matches(args[0], self.commands, n=1)
+        """Names the command that judges where no other is named, and no help is asked for."""
+        if args and args[0] not in self.commands and args[0] not in ctx.help_option_names:
+            others = [name for name in self.commands if name != JUDGE]
+            meant = difflib.get_close_matches(args[0], others, n=1)
             if meant and not Path(args[0]).exists():
                 ctx.fail(f"there is neither a run nor a command {args[0]!r}; did you mean {meant[0]!r}?")
-            args = ["run", *args]
+            args = [JUDGE, *args]
         return super().parse_args(ctx, args)
 
 
 app = typer.Typer(
     cls=RunFirst,
     no_args_is_help=True,
-    help="The release gate. diffeval gate RUN... --config gate.toml --baseline RUN judges runs. Where a run "
-    "directory is called like a command below, it is the directory.",
+    help="The release gate. diffeval gate RUN... --config gate.toml --baseline RUN judges runs; a run directory that "
+    "is called like a command below is written ./NAME.",
 )
 
 
-@app.command()
+@app.command(JUDGE, hidden=True)
 def run(
     runs: Runs,
     config: Config = None,
