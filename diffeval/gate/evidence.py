@@ -73,12 +73,21 @@ class Evidence:
     @property
     def checks(self) -> tuple[CheckResult, ...]:
         """Every check, once; of several results of one, the worst."""
-        found: dict[str, CheckResult] = {}
-        for one in (check for side in self.sides for check in side.results.checks):
-            held = found.get(one.name)
-            if held is None or WORST_FIRST.index(one.status) < WORST_FIRST.index(held.status):
-                found[one.name] = one
-        return tuple(found.values())
+        return tuple(check for check, _ in self._checked.values())
+
+    def checked(self, name: str) -> tuple[CheckResult, Side] | None:
+        """A check and the run that it was made in; None where there is none."""
+        return self._checked.get(name)
+
+    @property
+    def _checked(self) -> Mapping[str, tuple[CheckResult, Side]]:
+        found: dict[str, tuple[CheckResult, Side]] = {}
+        for side in self.sides:
+            for one in side.results.checks:
+                held = found.get(one.name)
+                if held is None or WORST_FIRST.index(one.status) < WORST_FIRST.index(held[0].status):
+                    found[one.name] = one, side
+        return found
 
     def side_with(self, name: str) -> Side:
         """The run that holds a score; of several of one seed and protocol, the one with most images.

@@ -49,13 +49,14 @@ def gate(
     return judge(found, run, base, now=now)
 
 
-def baseline_of(found: Gate, given: Sequence[str], *, absent: bool = False) -> Evidence | None:
+def baseline_of(found: Gate, given: Sequence[str], *, first: Path | None = None) -> Evidence | None:
     """What runs are held against: what is given, or else what the gate file names; None where neither is.
 
     Args:
         found: the gate file.
         given: runs, or a promoted file.
-        absent: whether the file that the gate names may be missing: then there is no baseline yet.
+        first: the baseline that is about to be written; where the gate names that very file, and it is not there,
+            there is no baseline yet.
 
     Raises:
         DiffevalError: if it cannot be read.
@@ -63,7 +64,9 @@ def baseline_of(found: Gate, given: Sequence[str], *, absent: bool = False) -> E
     if given:
         return read_baseline(given, Path())
     source, folder = found.file.baseline.source, found.path.parent
-    if source is None or (absent and not source.startswith("git:") and not (folder / source).exists()):
+    if source is None:
+        return None
+    if first is not None and not first.exists() and (folder / source).resolve() == first.resolve():
         return None
     return read_baseline([source], folder)
 
@@ -77,8 +80,9 @@ def judge(found: Gate, run: Evidence, baseline: Evidence | None, *, now: datetim
     lacking, most = NO_BASELINE, file.baseline.max_age_days
     notes = list(_notes(run, baseline, age))
     held = baseline
-    if baseline is not None and most is not None and (age is None or age > most):
+    if baseline is not None and most is not None and (age is None or not -1 <= age <= most):
         old = "has no date that can be read" if age is None else f"is {age:.0f} days old"
+        old = "is from the future (a clock is wrong)" if age is not None and age < -1 else old
         lacking = f"the baseline {baseline.origin} {old}, max_age_days allows {most:g}; promote a newer run"
         notes.append(lacking)
         held = None

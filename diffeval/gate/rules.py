@@ -40,7 +40,7 @@ def read_rule(name: str, rule: Rule, run: Evidence, against: Against) -> Reading
         DiffevalError: if runs contradict each other; what is merely missing is part of the reading.
     """
     if rule.check is not None:
-        return _read_check(name, rule, run)
+        return _read_check(name, rule, run, against)
     low, high = rule.limits
     kind: Kind = "regression" if rule.max_regression else "window" if None not in (low, high) else "max"
     reading = Reading(rule, name, "min" if kind == "max" and high is None else kind)
@@ -58,12 +58,18 @@ def read_rule(name: str, rule: Rule, run: Evidence, against: Against) -> Reading
         return replace(reading, missing=str(error).removeprefix("compare: "))
 
 
-def _read_check(name: str, rule: Rule, run: Evidence) -> Reading:
+def _read_check(name: str, rule: Rule, run: Evidence, against: Against) -> Reading:
     reading = Reading(rule, name, "check")
-    found = next((one for one in run.checks if one.name == rule.check), None)
-    if found is None:
+    checked = run.checked(rule.subject)
+    if checked is None:
         said = f"the check was not made of {run.origin}; give its diffeval check run, too"
         return replace(reading, missing=said)
+    found, side = checked
+    try:
+        _require_making(side, against.required)
+        _require_checked_alike(side, rule.subject, against)
+    except NoEvidenceError as error:
+        return replace(reading, missing=str(error))
     if found.status == "not-applicable" and not rule.allow_not_applicable:
         said = f"does not apply: {found.summary}; say allow_not_applicable = true where that is right"
         return replace(reading, missing=said)
@@ -75,14 +81,46 @@ def _require(side: Side, score: Score | None, required: Required) -> None:
     n = side.results.provenance.n if score is None else score.n
     if required.n_min is not None and n < required.n_min:
         raise FewerImagesError(f"stands on {n} images, [protocol] requires {required.n_min}", required.n_min)
-    unknown = MAKING if SOURCE in required.may_differ and not side.sampled else ()  # of ready-made images
+    _require_making(side, required)
     for key, wanted in required.settings.items():
-        if key in unknown:
+        if key in MAKING:
             continue
         held = getattr(side.results.protocol, key)
         named_alike = key in ("extractor", "judge") and str(held).split("/")[0] == wanted
         if held != wanted and not named_alike:
             raise NoEvidenceError(f"was measured with {key} {held}, [protocol] requires {wanted}")
+
+
+def _require_making(side: Side, required: Required) -> None:
+    """Refuses a run whose images came about otherwise than the gate file wants."""
+    if SOURCE in required.may_differ and not side.sampled:  # of ready-made images none of it is known
+        return
+    for key, wanted in required.settings.items():
+        held = getattr(side.results.protocol, key)
+        if key not in MAKING or held == wanted:
+            continue
+        if not side.sampled:
+            raise NoEvidenceError(
+                f"is of ready-made images, [protocol] requires {key} {wanted}; sample them here, or allow it: "
+                f'may_differ = ["{SOURCE}"]'
+            )
+        raise NoEvidenceError(f"was measured with {key} {held}, [protocol] requires {wanted}")
+
+
+def _require_checked_alike(side: Side, name: str, against: Against) -> None:
+    """Refuses a check of images that came about otherwise than the baseline's: it is a check of something else."""
+    if against.baseline is None:
+        return
+    held = against.baseline.checked(name)
+    other = held[1] if held is not None else against.baseline.sides[0]
+    protocols = side.results.protocol, other.results.protocol
+    keys = {key: both for key, both in differing(*protocols).items() if key in MAKING}
+    source = side.sampled is not other.sampled
+    if held is None and not source:  # a run of scores says nothing of how a check is made
+        return
+    wrong = allowed(keys, *protocols, against.required.may_differ)
+    if wrong:
+        raise NoEvidenceError(_apart(wrong, source))
 
 
 def _require_alike(side: Side, score: Score | None, rule: Rule, against: Against) -> None:

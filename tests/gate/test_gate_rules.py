@@ -337,3 +337,27 @@ def test_a_check_that_warns_fails_only_where_the_rule_says_so(make_run: MakeRun)
     ).holds
     with pytest.raises(ValueError, match="fail_on is for checks"):
         Rule.model_validate({"score": "fid", "max": 1.0, "fail_on": "warn"})
+
+
+def test_a_check_counts_where_it_was_made_as_the_gate_file_wants(make_run: MakeRun) -> None:
+    """A model that is checked at w = 1 and sampled at w = 9 has not been checked as it ships."""
+    plain, guided = (make_run(f"w{w:g}", found=checks(ema="pass"), task="check", w=w) for w in (1.0, 9.0))
+    assert _read({"check": "ema"}, plain, required={"w": 1.0}).holds
+    assert _read({"check": "ema"}, guided, required={"w": 1.0}).missing == (
+        "was measured with w 9.0, [protocol] requires 1.0"
+    )
+    assert "differ in w 9 and 1" in _read({"check": "ema"}, guided, plain).missing
+    assert _read({"check": "ema"}, guided, plain, {"may_differ": ["w"]}).holds
+    # Scores beside which no check lies say nothing of how it is to be made.
+    assert _read({"check": "ema"}, guided, make_run("scores", [score("fid", 3.0, 0.1)])).holds
+
+
+def test_a_check_of_ready_made_images_is_no_evidence_about_a_model_that_is_sampled(make_run: MakeRun) -> None:
+    images = make_run("images", found=checks(memorization="fail"), task="check", source=True)
+    sampled = make_run("sampled", [score("fid", 3.0, 0.1)])
+    assert "differ in source" in _read({"check": "memorization"}, images, sampled).missing
+    allowed = _read({"check": "memorization"}, images, sampled, {"may_differ": ["source"]})
+    assert allowed.missing == ""
+    assert allowed.p == 0.0
+    said = _read({"check": "memorization"}, images, None, {"w": 1.0}).missing
+    assert said.startswith("is of ready-made images, [protocol] requires w 1.0")

@@ -9,7 +9,7 @@ from gate_records import MakeRun, WriteGate, checks, score
 
 import diffeval
 from diffeval.errors import DiffevalError
-from diffeval.gate.judge import gate
+from diffeval.gate.judge import baseline_of, gate
 from diffeval.gate.reading import read_gate
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
@@ -169,3 +169,25 @@ def test_in_python_it_is_one_call(make_run: MakeRun, write_gate: WriteGate) -> N
     document = verdict.document()
     assert document["schema"] == "diffeval.gate/1"
     assert document["config_sha256"] == read_gate(Path(verdict.config)).sha256
+
+
+def test_a_baseline_from_the_future_has_no_age_that_could_be_allowed(make_run: MakeRun, write_gate: WriteGate) -> None:
+    new = make_run("new", [score("a", 1.0, 0.01)], seed=1)
+    old = make_run("old", [score("a", 1.0, 0.01)], started="2027-08-01T00:00:00+00:00")
+    config = write_gate('[baseline]\nmax_age_days = 30\n[[rule]]\nscore = "a"\nmax_regression = { abs = 1 }\n')
+    verdict = gate(new, config=config, baseline=old, now=NOW)
+    assert verdict.status == "no-evidence"
+    assert "is from the future (a clock is wrong)" in verdict.outcomes[0].sentence
+
+
+def test_a_named_baseline_that_is_not_there_is_only_absent_where_it_is_about_to_be_written(
+    make_run: MakeRun, write_gate: WriteGate, tmp_path: Path
+) -> None:
+    make_run("new", [score("a", 1.0, 0.01)])
+    found = read_gate(
+        write_gate('[baseline]\nsource = "main.json"\n[[rule]]\nscore = "a"\nmax_regression = { abs = 1 }\n')
+    )
+    assert baseline_of(found, [], first=tmp_path / "main.json") is None
+    for first in (None, tmp_path / "other.json"):
+        with pytest.raises(DiffevalError, match=r"there is no baseline .*main\.json"):
+            baseline_of(found, [], first=first)

@@ -274,7 +274,7 @@ def promote(
 
         evidence, gate = read_runs(runs), gate_if_any(config, required=reason is None)
         held = list(baseline or ()) or ([str(out)] if out.exists() else [])
-        base = baseline_of(gate, held, absent=True) if gate is not None else None
+        base = baseline_of(gate, held, first=out) if gate is not None else None
         done = make(evidence, out, gate=gate, baseline=base, reason=reason)
         if json:
             document("diffeval.gate-promotion/1", file=str(out), promotion=plain(done.promotion))
