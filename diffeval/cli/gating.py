@@ -1,23 +1,27 @@
 """What the commands of ``diffeval gate`` share: their options, errors as verdicts, and where verdicts are written."""
 
+import contextlib
+import json as json_text
+import os
 import sys
 import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
 from diffeval.cli.options import Common
-from diffeval.cli.running import document, reporting
+from diffeval.cli.running import reporting
 from diffeval.errors import DiffevalError, ExitCode
 
 if TYPE_CHECKING:
     from diffeval.gate.verdict import Verdict
 
 OUTPUTS = "Outputs"
+# Of what --json prints where a command other than the one that judges ends with an error.
+ERRORS = "diffeval.gate-error/1"
 
 
 def option(*names: str, **more: Any) -> Any:
@@ -62,11 +66,20 @@ class Outputs:
     github: bool
 
 
-@contextmanager
+@contextlib.contextmanager
 def speaking(json: bool, verbose: bool) -> Iterator[None]:
     """Errors of a command without a verdict become one line, and its exit code."""
-    with reporting(Common(json=json, quiet=True, verbose=verbose), again="run the same command again"):
-        yield
+    common = Common(json=json, quiet=True, verbose=verbose)
+    try:
+        try:
+            with reporting(common, again="run the same command again", schema=ERRORS):
+                yield
+        finally:
+            sys.stdout.flush()
+    except OSError as error:
+        if error.filename is not None:
+            raise
+        raise typer.Exit(_unwritten(error)) from error
 
 
 def judged(runs: list[Path], config: Path | None, baseline: list[str] | None, verbose: bool) -> "Verdict":
@@ -86,33 +99,93 @@ def judged(runs: list[Path], config: Path | None, baseline: list[str] | None, ve
 def write_verdict(verdict: "Verdict", outputs: Outputs) -> None:
     """Writes a verdict wherever it was asked for; all of it is made of the one record.
 
-    Raises:
-        DiffevalError: if a file cannot be written.
-    """
-    from diffeval.gate.terminal import terminal_text, verdict_line
-    from diffeval.runs.files import replace_text
+    The terminal is told first, and whatever cannot be written keeps nothing else from being.
 
+    Raises:
+        typer.Exit: with 2, if something could not be written.
+    """
+    from diffeval.gate.github import annotations, error_annotations, harmless, write_outputs, write_summary
+    from diffeval.gate.terminal import flat, terminal_text, verdict_line
+
+    shown = harmless if outputs.github else str
+    logged = sys.stderr if outputs.json else sys.stdout
+    errors: list[str] = []
+    if verdict.run is None:
+        _print(shown(f"error: {flat(verdict.sentence)}"), sys.stderr)
+    else:
+        errors += _print(shown(verdict_line(verdict) if outputs.quiet else terminal_text(verdict)), logged)
     if outputs.junit is not None:
         from diffeval.gate.junit import junit_text
 
-        replace_text(outputs.junit, junit_text(verdict))
+        errors += _write(outputs.junit, junit_text(verdict), "--junit")
     if outputs.markdown is not None:
         from diffeval.gate.markdown import markdown_text
 
-        replace_text(outputs.markdown, markdown_text(verdict))
-    told: list[str] = []
+        errors += _write(outputs.markdown, markdown_text(verdict), "--markdown")
     if outputs.github:
-        from diffeval.gate.github import tell_github
-
-        told = tell_github(verdict)
-    text = verdict_line(verdict) if outputs.quiet else terminal_text(verdict)
-    if verdict.run is None:
-        print(f"error: {verdict.sentence}", file=sys.stderr)
-        text = ""
-    stream = sys.stderr if outputs.json else sys.stdout
-    for line in (text, *told):
-        if line:
-            print(line, file=stream)
+        errors += _tried(lambda: write_summary(verdict))
+        errors += _tried(lambda: write_outputs(verdict, _code(verdict, errors)))
     if outputs.json:
-        entries = verdict.document()
-        document(entries.pop("schema"), **entries)
+        entries = {**verdict.document(), "exit_code": _code(verdict, errors), "errors": errors}
+        # Escaped, so that a runner that looks for commands in a log finds none in it.
+        text = json_text.dumps(entries, indent=2, allow_nan=False).replace("##[", "##\\u005b")
+        errors += _print(text, sys.stdout)
+    for error in errors:
+        _print(shown(f"error: {flat(error)}"), sys.stderr)
+    if outputs.github:
+        _print("\n".join([*annotations(verdict), *error_annotations(verdict, errors)]), logged)
+    if errors:
+        raise typer.Exit(int(ExitCode.USAGE))
+
+
+def _code(verdict: "Verdict", errors: list[str]) -> int:
+    """What the process ends with."""
+    return int(ExitCode.USAGE) if errors else verdict.exit_code
+
+
+def _write(path: Path, text: str, name: str) -> list[str]:
+    """Writes a file; what went wrong, if anything."""
+    from diffeval.runs.files import replace_text
+
+    try:
+        replace_text(path, text)
+    except DiffevalError as error:
+        reason = getattr(error.__cause__, "strerror", None) or error
+        return [f"gate: cannot write {path}: {reason}; free the disk, or give another {name}"]
+    return []
+
+
+def _tried(write: Callable[[], None]) -> list[str]:
+    try:
+        write()
+    except DiffevalError as error:
+        return [str(error)]
+    return []
+
+
+def _print(text: str, stream: TextIO) -> list[str]:
+    """Prints at once; what went wrong, if anything."""
+    if not text:
+        return []
+    try:
+        try:
+            print(text, file=stream, flush=True)
+        except UnicodeEncodeError:  # a terminal that has not every character
+            print(text.encode("ascii", "replace").decode(), file=stream, flush=True)
+    except OSError as error:
+        _drop(stream)
+        return [f"gate: cannot write to {'stdout' if stream is sys.stdout else 'stderr'}: {error.strerror or error}"]
+    return []
+
+
+def _unwritten(error: OSError) -> int:
+    """Tells that stdout takes no more."""
+    _drop(sys.stdout)
+    _print(f"error: gate: cannot write to stdout: {error.strerror or error}", sys.stderr)
+    return int(ExitCode.USAGE)
+
+
+def _drop(stream: TextIO) -> None:
+    """Sends what a stream still holds nowhere, so that Python does not fail once more when it ends."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

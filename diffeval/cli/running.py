@@ -15,7 +15,9 @@ from diffeval.runs.document import SCHEMA
 
 
 @contextmanager
-def reporting(common: Common, again: str = "run the same command to continue") -> Iterator[ConsoleReporter]:
+def reporting(
+    common: Common, again: str = "run the same command to continue", schema: str = SCHEMA
+) -> Iterator[ConsoleReporter]:
     """Gives the command its reporter; errors become one line on stderr, with ``--json`` also a document on stdout."""
     reporter = ConsoleReporter(quiet=common.quiet)
     try:
@@ -25,11 +27,11 @@ def reporting(common: Common, again: str = "run the same command to continue") -
         if common.verbose:
             traceback.print_exc()
         stopped_by_hand = isinstance(error, StoppedError) and reporter.interrupted
-        _fail(str(error), type(error).__name__, common)
+        _fail(str(error), type(error).__name__, common, schema)
         raise typer.Exit(int(ExitCode.INTERRUPTED if stopped_by_hand else error.exit_code)) from error
     except KeyboardInterrupt as error:
         reporter.close()
-        _fail(f"interrupted; {again}", "Interrupted", common)
+        _fail(f"interrupted; {again}", "Interrupted", common, schema)
         raise typer.Exit(int(ExitCode.INTERRUPTED)) from error
     finally:
         reporter.release()
@@ -40,7 +42,7 @@ def document(schema: str, **entries: object) -> None:
     print(json.dumps({"schema": schema, **entries}, indent=2, allow_nan=False))
 
 
-def _fail(message: str, kind: str, common: Common) -> None:
+def _fail(message: str, kind: str, common: Common, schema: str) -> None:
     print(f"error: {message}", file=sys.stderr)
     if common.json:
-        print(json.dumps({"schema": SCHEMA, "error": {"kind": kind, "message": message}}))
+        print(json.dumps({"schema": schema, "error": {"kind": kind, "message": message}}))

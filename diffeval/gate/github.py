@@ -1,12 +1,12 @@
 """What a GitHub step is told: its summary, annotations, and outputs, through the files and lines that GitHub reads."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from diffeval.errors import DiffevalError
 from diffeval.gate.markdown import SUMMARY, markdown_text
-from diffeval.gate.terminal import status_word
+from diffeval.gate.terminal import flat, status_word
 from diffeval.gate.verdict import RuleOutcome, Verdict
 
 # GitHub shows ten annotations of a kind per step, and drops the rest without a word.
@@ -24,34 +24,52 @@ def annotations(verdict: Verdict) -> list[str]:
     They go to the log of the step, that is, to stdout or stderr.
     """
     if verdict.status == "error" or not verdict.outcomes:
-        return [] if verdict.passed else [_command("error", f"{verdict.title}", verdict.sentence)]
+        return [] if verdict.passed else [_command("error", verdict.title, verdict.sentence)]
     standing = [one for one in verdict.outcomes if one.status != "pass"]
     lines = [_annotation(verdict, one) for one in standing[:MOST]]
     if len(standing) > MOST:
         rest = len(standing) - MOST + 1
-        lines[-1] = _command("error", f"{verdict.title}", f"{rest} more rules do not pass; see the summary")
+        lines[-1] = _command("error", verdict.title, f"{rest} more rules do not pass; see the summary")
     return lines
 
 
-def tell_github(verdict: Verdict, environment: Mapping[str, str] | None = None) -> list[str]:
-    """Appends the summary and the outputs to GitHub's files, and gives the annotations to be printed.
-
-    Args:
-        verdict: what the gate says.
-        environment: with ``GITHUB_STEP_SUMMARY`` and ``GITHUB_OUTPUT``; by default this process's own.
+def write_summary(verdict: Verdict, environment: Mapping[str, str] | None = None) -> None:
+    """Appends the verdict to the summary of the step, where ``GITHUB_STEP_SUMMARY`` names its file.
 
     Raises:
-        DiffevalError: if a file that is named cannot be written.
+        DiffevalError: if the file cannot be written.
     """
-    known = os.environ if environment is None else environment
-    summary, output = known.get("GITHUB_STEP_SUMMARY"), known.get("GITHUB_OUTPUT")
+    summary = (os.environ if environment is None else environment).get("GITHUB_STEP_SUMMARY")
     if summary:
         held = Path(summary).stat().st_size if Path(summary).exists() else 0
         # The limit is one of the whole file, which earlier lines of the step may have written to.
         _append(Path(summary), markdown_text(verdict, max(2000, SUMMARY - held)))
+
+
+def write_outputs(verdict: Verdict, exit_code: int, environment: Mapping[str, str] | None = None) -> None:
+    """Appends the outputs of the step, where ``GITHUB_OUTPUT`` names their file.
+
+    Args:
+        verdict: what the gate says.
+        exit_code: what the process ends with.
+        environment: by default this process's own.
+
+    Raises:
+        DiffevalError: if the file cannot be written.
+    """
+    output = (os.environ if environment is None else environment).get("GITHUB_OUTPUT")
     if output:
-        _append(Path(output), f"verdict={verdict.status}\nexit-code={verdict.exit_code}\n")
-    return annotations(verdict)
+        _append(Path(output), f"verdict={verdict.status}\nexit-code={exit_code}\n")
+
+
+def error_annotations(verdict: Verdict, errors: Sequence[str]) -> list[str]:
+    """Workflow commands for what could not be written."""
+    return [_command("error", verdict.title, error) for error in errors]
+
+
+def harmless(text: str) -> str:
+    """Lines of a log in which the runner finds no command: it looks for ``::`` behind blanks, ``##[`` anywhere."""
+    return text.replace("::", ":\u200b:").replace("##[", "##\u200b[")
 
 
 def _append(path: Path, text: str) -> None:
@@ -69,7 +87,6 @@ def _annotation(verdict: Verdict, one: RuleOutcome) -> str:
 
 def _command(kind: str, title: str, message: str) -> str:
     """A workflow command; what could end it, or begin another, is escaped."""
-    for sign, code in (("%", "%25"), ("\r", "%0D"), ("\n", "%0A")):
-        title, message = title.replace(sign, code), message.replace(sign, code)
+    title, message = (flat(text).replace("%", "%25").replace("##[", "##\u200b[") for text in (title, message))
     title = title.replace(":", "%3A").replace(",", "%2C")
     return f"::{kind} title={title}::{message}"

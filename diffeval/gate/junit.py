@@ -3,7 +3,7 @@
 import html
 import re
 
-from diffeval.gate.terminal import status_word, verdict_line
+from diffeval.gate.terminal import decision, flat, status_word
 from diffeval.gate.verdict import RuleOutcome, Verdict
 
 # What XML 1.0 cannot hold, even escaped.
@@ -18,7 +18,7 @@ def junit_text(verdict: Verdict) -> str:
     ``system-out``. One more case holds the verdict of the gate itself.
     """
     cases = [_case(verdict, one) for one in verdict.outcomes]
-    cases.append(_element(verdict, "verdict", verdict.status, verdict_line(verdict), "gate"))
+    cases.append(_element(verdict, "verdict", verdict.status, decision(verdict), "gate"))
     failures = sum("<failure" in case for case in cases)
     errors = sum("<error" in case for case in cases)
     name = _attribute(f"diffeval {verdict.title}")
@@ -44,7 +44,7 @@ def junit_text(verdict: Verdict) -> str:
 
 
 def _case(verdict: Verdict, one: RuleOutcome) -> str:
-    text = f"{status_word(one)}: {one.sentence}" + (f"\nwhy: {one.why}" if one.why else "")
+    text = flat(f"{status_word(one)}: {one.sentence}") + (f"\nwhy: {one.why}" if one.why else "")
     return _element(verdict, one.name, one.status, text, one.kind, warning=one.level == "warn")
 
 

@@ -63,7 +63,7 @@ def _subject(title: str, subject: Subject | None) -> list[str]:
 
 def _inline(text: str) -> str:
     """Text in which nothing is markup: no tags, links, mentions or emphasis."""
-    text = re.sub(r"\s+", " ", text)
+    text = re.sub("[\ud800-\udfff]", "�", re.sub(r"\s+", " ", text))  # halves of characters have no bytes
     text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     text = re.sub(r"([\\`*\[\]|~#!])", r"\\\1", text)
     # An underscore inside a word is none; a mention would call a person.

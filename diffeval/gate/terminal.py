@@ -6,8 +6,8 @@ import textwrap
 from diffeval.gate.verdict import RuleOutcome, Subject, Verdict
 
 WIDTH = 119
-# What could move the cursor, or colour a log.
-_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+# What could move the cursor, or colour a log; and halves of characters, which no encoding takes.
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 WORD = {
     "pass": "PASS",
     "fail": "FAIL",
@@ -19,7 +19,7 @@ WORD = {
 
 def terminal_text(verdict: Verdict) -> str:
     """The verdict as lines of text, the decision last, where a log is read first."""
-    lines = [f"{verdict.title}" + (f"  ({verdict.config})" if verdict.config else "")]
+    lines = [flat(verdict.title) + (f"  ({flat(verdict.config)})" if verdict.config else "")]
     lines += _subject("run", verdict.run) + _subject("baseline", verdict.baseline)
     lines.append("")
     # What a check says of a healthy model is long, and in the other outputs.
@@ -33,14 +33,23 @@ def terminal_text(verdict: Verdict) -> str:
     if verdict.outcomes or verdict.notes:
         lines.append("")
     lines.append(verdict_line(verdict))
-    return _CONTROL.sub("�", "\n".join(lines))
+    return "\n".join(lines)
 
 
 def verdict_line(verdict: Verdict) -> str:
     """The decision in one line, with the exit code, since launchers flatten codes."""
-    return _wrapped(
-        f"{verdict.title}: {WORD[verdict.status]}  ", f"{verdict.sentence} (exit code {verdict.exit_code})"
-    )
+    begun, said = _decision(verdict)
+    return _wrapped(begun, said)
+
+
+def decision(verdict: Verdict) -> str:
+    """The same without line breaks, however long."""
+    return flat("".join(_decision(verdict)))
+
+
+def flat(text: str) -> str:
+    """Text in one line, in which nothing controls a terminal."""
+    return _CONTROL.sub("�", " ".join(text.split()))
 
 
 def status_word(one: RuleOutcome) -> str:
@@ -49,12 +58,17 @@ def status_word(one: RuleOutcome) -> str:
     return word if one.level == "error" else f"warn: {word.lower()}" if one.status != "pass" else word
 
 
+def _decision(verdict: Verdict) -> tuple[str, str]:
+    begun = f"{flat(verdict.title)}: {WORD[verdict.status]}  "
+    return begun, f"{verdict.sentence} (exit code {verdict.exit_code})"
+
+
 def _subject(title: str, subject: Subject | None) -> list[str]:
     if subject is None:
         return [f"{title:<9} none"] if title == "baseline" else []
     return [
-        f"{title:<9} {subject.origin}",
-        *(f"{'':<9} {line}" for line in subject.settings),
+        f"{title:<9} {flat(subject.origin)}",
+        *(f"{'':<9} {flat(line)}" for line in subject.settings),
     ]
 
 
@@ -67,7 +81,7 @@ def _rule(one: RuleOutcome) -> list[str]:
 
 def _wrapped(begun: str, text: str) -> str:
     return textwrap.fill(
-        _CONTROL.sub("�", text),
+        flat(text),
         WIDTH,
         initial_indent=begun,
         subsequent_indent=" " * min(len(begun), 14),

@@ -189,6 +189,71 @@ def test_exit_zero_reports_only_but_a_bad_file_stays_one(make_run: MakeRun, writ
     assert _run("gate", "nowhere", *words[2:], "--exit-zero").exit_code == 2
 
 
+@pytest.mark.parametrize("github", ["", "true"])
+def test_a_file_that_cannot_be_written_takes_nothing_from_the_verdict(
+    make_run: MakeRun, write_gate: WriteGate, tmp_path: Path, github: str
+) -> None:
+    words, markdown, output = _failing(make_run, write_gate), tmp_path / "gate.md", tmp_path / "output"
+    (tmp_path / "file").touch()
+    junit = tmp_path / "file" / "gate.xml"
+    words += ["--junit", str(junit), "--markdown", str(markdown)]
+    environment = {"GITHUB_ACTIONS": github, "GITHUB_STEP_SUMMARY": str(tmp_path), "GITHUB_OUTPUT": str(output)}
+    done = _run(*words, **environment)
+    assert done.exit_code == 2
+    assert "gate cifar: FAIL" in done.stdout
+    assert f"error: gate: cannot write {junit}: " in done.stderr
+    assert "give another --junit" in done.stderr
+    assert "--out" not in done.stderr
+    assert markdown.read_text().rstrip().endswith("exit code 3")
+    assert (f"cannot write {tmp_path}: " in done.stderr) is bool(github)
+    if github:
+        assert output.read_text() == "verdict=fail\nexit-code=2\n"
+        assert f"::error title=gate cifar::gate: cannot write {junit}" in done.stdout
+    told = _run(*words, "--json", **environment)
+    document = json.loads(told.stdout)
+    assert told.exit_code == document["exit_code"] == 2
+    assert (document["schema"], document["status"]) == ("diffeval.gate/1", "fail")
+    assert len(document["errors"]) == 1 + bool(github)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no device that is always full")
+@pytest.mark.parametrize("more", [[], ["--json"], ["--quiet"]])
+def test_a_terminal_that_takes_nothing_is_an_error_in_one_line(
+    make_run: MakeRun, write_gate: WriteGate, tmp_path: Path, more: list[str]
+) -> None:
+    words = [*_failing(make_run, write_gate), *more, "--markdown", str(tmp_path / "gate.md")]
+    lint = ["gate", "lint", "--config", words[words.index("--config") + 1]]
+    for command in (words, lint):
+        with Path("/dev/full").open("w") as full:
+            code = "import sys\nfrom diffeval.cli.app import make_app\nmake_app()(sys.argv[1:])"
+            done = subprocess.run(
+                [sys.executable, "-c", code, *command], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+            )
+        assert done.returncode == 2, done.stderr
+        assert done.stderr.splitlines()[-1] == "error: gate: cannot write to stdout: No space left on device"
+        assert "Traceback" not in done.stderr
+    assert (tmp_path / "gate.md").exists()
+
+
+def test_names_give_a_runner_no_commands(make_run: MakeRun, write_gate: WriteGate, tmp_path: Path) -> None:
+    run = make_run("::stop-commands::x", [score("fid", 3.5, 0.04)])
+    config = str(write_gate('name = "a\\n::error::b ##[group]c"\n[[rule]]\nscore = "fid"\nmax = 3\n'))
+    for more in ([], ["--json"]):
+        done = _run("gate", str(run), "--config", config, "--github", *more)
+        assert done.exit_code == 3
+        lines = [line.strip() for line in (done.stdout + done.stderr).splitlines()]
+        assert not any("##[" in line for line in lines)
+        assert {line.split(" ")[0] for line in lines if line.startswith("::")} == {"::error"}
+        assert all(line.startswith("::error title=gate a %3A%3Aerror") for line in lines if line.startswith("::"))
+    assert json.loads(done.stdout)["gate"] == "a\n::error::b ##[group]c"
+
+
+def test_errors_of_commands_without_a_verdict_have_a_schema_of_their_own(tmp_path: Path) -> None:
+    done = _run("gate", "lint", "--config", str(tmp_path / "nowhere.toml"), "--json")
+    assert done.exit_code == 2
+    assert json.loads(done.stdout)["schema"] == "diffeval.gate-error/1"
+
+
 def test_quiet_is_one_line(make_run: MakeRun, write_gate: WriteGate) -> None:
     done = _run(*_passing(make_run, write_gate), "-q")
     assert done.stdout == "gate cifar: PASS  every rule passes (2) (exit code 0)\n"

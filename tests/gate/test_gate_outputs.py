@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from diffeval.errors import DiffevalError
-from diffeval.gate.github import annotations, tell_github
+from diffeval.gate.github import annotations, harmless, write_outputs, write_summary
 from diffeval.gate.junit import junit_text
 from diffeval.gate.markdown import COMMENT, SUMMARY, markdown_text, marker
 from diffeval.gate.terminal import terminal_text
@@ -33,6 +33,10 @@ def test_junit_survives_hostile_text() -> None:
     assert "</failure>|`<img onerror=x>`" in text
     assert "\x00" not in text
     assert suite.get("tests") == "2"
+    # Readers show the message alone, so that it holds the whole sentence.
+    message = next(one.get("message") or "" for one in suite.iter("failure") if "exit code" in (one.text or ""))
+    assert "::error::%0A @team" in message
+    assert message.endswith("(exit code 3)")
 
 
 def test_a_warning_that_stands_is_a_passed_case_that_says_so() -> None:
@@ -79,8 +83,30 @@ def test_at_most_ten_annotations_the_worst_first_and_the_rest_counted() -> None:
 def test_an_annotation_is_one_command_whatever_it_says() -> None:
     (line,) = annotations(_verdict(_outcome(0, sentence=HOSTILE), gate="a:b,c%\nd"))
     assert "\n" not in line
-    assert line.startswith("::error title=gate a%3Ab%2Cc%25%0Ad%3A rule-0::")
+    assert line.startswith("::error title=gate a%3Ab%2Cc%25 d%3A rule-0::")
     assert "%250A" in line
+
+
+def test_a_log_line_is_no_command_of_a_runner() -> None:
+    """The runner of GitHub looks for ``::`` behind blanks, and for ``##[`` anywhere in a line."""
+    said = "\n ::stop-commands::x\n##[error]y"
+    subject = Subject(said, said, "ab" * 32, (said,), "2026-11-20T10:00:00+00:00")
+    rule = dataclasses.replace(_outcome(0, sentence=said), name=said, why=said)
+    verdict = Verdict("fail", said, said, (rule,), subject, subject, (said,), said, "cd" * 32)
+    plain, escaped = terminal_text(verdict), harmless(terminal_text(verdict))
+    assert "::" in plain
+    assert "\n \n" not in plain
+    assert "##[" in plain
+    assert "::" not in escaped
+    assert "##[" not in escaped
+    assert escaped.replace("\u200b", "") == plain
+
+
+def test_text_that_has_no_encoding_is_written_all_the_same() -> None:
+    """A file name may hold bytes that are no text; Python gives them as halves of characters."""
+    verdict = dataclasses.replace(_verdict(_outcome(0, sentence="a\udcffb")), gate="c\udcff", sentence="d\udcff")
+    for text in (terminal_text(verdict), markdown_text(verdict), junit_text(verdict), *annotations(verdict)):
+        assert text.encode()
 
 
 def test_the_summary_shares_its_limit_with_what_the_step_wrote_before(tmp_path: Path) -> None:
@@ -88,11 +114,12 @@ def test_the_summary_shares_its_limit_with_what_the_step_wrote_before(tmp_path: 
     summary.write_text("x" * 880_000)
     output.write_text("earlier=1\n")
     many = [_outcome(index, sentence="y" * 900) for index in range(1500)]
-    tell_github(_verdict(*many), {"GITHUB_STEP_SUMMARY": str(summary), "GITHUB_OUTPUT": str(output)})
+    write_summary(_verdict(*many), {"GITHUB_STEP_SUMMARY": str(summary)})
+    write_outputs(_verdict(*many), 3, {"GITHUB_OUTPUT": str(output)})
     assert 880_000 < summary.stat().st_size <= SUMMARY
     assert output.read_text() == "earlier=1\nverdict=fail\nexit-code=3\n"
     with pytest.raises(DiffevalError, match="cannot write"):
-        tell_github(_verdict(), {"GITHUB_OUTPUT": str(tmp_path)})
+        write_outputs(_verdict(), 3, {"GITHUB_OUTPUT": str(tmp_path)})
 
 
 def test_the_terminal_says_nothing_that_controls_it() -> None:
