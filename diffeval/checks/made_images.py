@@ -13,7 +13,15 @@ from diffeval.checkpoints.text import with_prompts
 from diffeval.data.prompts import Prompt
 from diffeval.errors import DiffevalError
 
-KNOWN = ("images", "noise", "seeds", "prompts", "negatives", "labels")
+# What a file may hold: kinds of numpy's dtype, dimensions, and the same in words.
+SHAPES = {
+    "images": ("u", 4, "pixels"),
+    "noise": ("f", 4, "floats [c, h, w]"),
+    "seeds": ("iu", 1, "one whole number"),
+    "prompts": ("U", 1, "one text"),
+    "negatives": ("U", 1, "one text"),
+    "labels": ("iu", 1, "one whole number"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +54,27 @@ class Made:
             self.prompts[:n],
             None if self.labels is None else self.labels[:n],
         )
+
+    @property
+    def constant(self) -> int:
+        """Images of a single colour, which nothing can be told from."""
+        flat = self.images.reshape(len(self.images), self.images.shape[1], -1)
+        return int((flat.min(axis=2) == flat.max(axis=2)).all(axis=1).sum())
+
+    def require_classes(self, checkpoint: Checkpoint) -> None:
+        """Refuses images without the classes that a checkpoint makes them of.
+
+        Raises:
+            DiffevalError: if labels are missing, or are none of its classes.
+        """
+        count = len(checkpoint.classes)
+        if not count or self.prompts:
+            return
+        if self.labels is None:
+            raise DiffevalError(f"made: {self.path} holds no labels, and {checkpoint.name} makes images by class")
+        wrong = [int(label) for label in self.labels if not 0 <= label < count]
+        if wrong:
+            raise DiffevalError(f"made: {self.path} holds the label {wrong[0]}, {checkpoint.name} has {count} classes")
 
     def beginning(self, shape: tuple[int, int, int]) -> torch.Tensor:
         """The noise, float32 [n, *shape].
@@ -83,17 +112,25 @@ def read_made(path: Path) -> Made:
         DiffevalError: for anything that is missing, or does not fit.
     """
     held = _arrays(path)
-    strange = [name for name in held if name not in KNOWN]
+    strange = [name for name in held if name not in SHAPES]
     if strange or "images" not in held:
         what = f"holds {strange[0]}" if strange else "has no images"
-        raise DiffevalError(f"made: {path} {what}; it may hold {', '.join(KNOWN)}, and needs images")
+        raise DiffevalError(f"made: {path} {what}; it may hold {', '.join(SHAPES)}, and needs images")
     images = _images(held["images"], path)
     for name, array in held.items():
-        if len(array) != len(images):
-            raise DiffevalError(f"made: {path} holds {len(images)} images and {len(array)} {name}")
+        kinds, dims, told = SHAPES[name]
+        if array.dtype.kind not in kinds or array.ndim != dims or len(array) != len(images):
+            raise DiffevalError(
+                f"made: {name} in {path} is {array.dtype} {list(array.shape)}, needs {told} for each of {len(images)} "
+                f"images"
+            )
     if ("noise" in held) == ("seeds" in held):
         raise DiffevalError(f"made: {path} needs what the images began with: noise, or seeds of torch's CPU generator")
     noise, seeds, labels = held.get("noise"), held.get("seeds"), held.get("labels")
+    if noise is not None and not np.isfinite(noise).all():
+        raise DiffevalError(f"made: noise in {path} holds NaN or infinity")
+    if seeds is not None and (seeds.astype(object) < 0).any():
+        raise DiffevalError(f"made: seeds in {path} go below 0")
     return Made(
         path,
         images,
@@ -110,13 +147,15 @@ def _arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
             return {name: archive[name] for name in archive.files}
     except (OSError, ValueError, EOFError, KeyError, AttributeError) as error:
         reason = " ".join(str(error).split())[:120]
-        raise DiffevalError(f"made: cannot read {path}: {reason}; give an npz of {', '.join(KNOWN)}") from error
+        raise DiffevalError(f"made: cannot read {path}: {reason}; give an npz of {', '.join(SHAPES)}") from error
 
 
 def _images(array: npt.NDArray[Any], path: Path) -> npt.NDArray[np.uint8]:
-    if array.dtype != np.uint8 or array.ndim != 4 or not len(array):
+    sided = array.ndim == 4 and (array.shape[3] in (1, 3) or array.shape[1] in (1, 3))
+    if array.dtype != np.uint8 or not sided or not len(array):
         raise DiffevalError(
-            f"made: images in {path} are {array.dtype} {list(array.shape)}, need uint8 [n, H, W, C] or [n, C, H, W]"
+            f"made: images in {path} are {array.dtype} {list(array.shape)}, need uint8 [n, H, W, C] or [n, C, H, W], "
+            f"grey or RGB"
         )
     return array.transpose(0, 3, 1, 2) if array.shape[3] in (1, 3) else array
 

@@ -135,7 +135,7 @@ class Generator:
         Raises:
             DiffevalError: if the network's output stops being finite.
         """
-        return self._to_uint8(self.decode(self.latents(indices)), indices)
+        return self.to_uint8(self.decode(self.latents(indices)), indices)
 
     @torch.inference_mode()
     def latents(self, indices: range, *, same_start: bool = False) -> torch.Tensor:
@@ -229,7 +229,12 @@ class Generator:
             return full_precision()
         return torch.autocast(self.device.type, DTYPES[self.dtype])
 
-    def _to_uint8(self, x: torch.Tensor, indices: range) -> npt.NDArray[np.uint8]:
+    def to_uint8(self, x: torch.Tensor, indices: Sequence[int]) -> npt.NDArray[np.uint8]:
+        """Pixels in [-1, 1], float32 [b, C, H, W], as levels; ``indices`` name them in messages.
+
+        Raises:
+            DiffevalError: if they are not finite.
+        """
         finite = torch.isfinite(x).flatten(1).all(dim=1)
         if not bool(finite.all()):
             first = indices[int((~finite).nonzero()[0])]

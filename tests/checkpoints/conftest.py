@@ -21,7 +21,7 @@ def _floats(checkpoint: Checkpoint, n: int = 4, **settings: object) -> torch.Ten
         return np.zeros(1, np.uint8)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(type(plan.generator), "_to_uint8", staticmethod(keep))
+        patch.setattr(type(plan.generator), "to_uint8", staticmethod(keep))
         plan.generator.images(range(n))
     return kept[0]
 

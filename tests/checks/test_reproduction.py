@@ -30,7 +30,7 @@ def digits() -> Checkpoint:
 
 
 def _looked(checkpoint: Checkpoint, path: Path, **settings: Any) -> Any:
-    generator = plan_images(checkpoint, Settings(n=2, device="cpu", steps=STEPS, **({"w": W} | settings))).generator
+    generator = plan_images(checkpoint, Settings(n=2, device="cpu", **({"w": W, "steps": STEPS} | settings))).generator
     assert isinstance(generator, Generator)
     return look("reproduction", Subject(checkpoint, generator, 2, made=read_made(path)))[0]
 
@@ -53,8 +53,11 @@ def _ddim(checkpoint: Checkpoint, noise: torch.Tensor, labels: torch.Tensor, for
 
 FORMULAS = {
     "nothing": (lambda c, u: u + W * (c - u), None),
-    "from 0": (lambda c, u: c + W * (c - u), "w counted from 0, eps_cond + w (eps_cond - eps_uncond)"),
-    "none": (lambda c, u: c, "without guidance"),
+    "from 0": (
+        lambda c, u: c + W * (c - u),
+        "w near 5, as where it is counted from 0: eps_cond + w (eps_cond - eps_uncond)",
+    ),
+    "none": (lambda c, u: c, "no guidance"),
     "exchanged": (lambda c, u: c + W * (u - c), "branches of guidance exchanged"),
     "deaf": (lambda c, u: u, "prompt or class left out"),
 }
@@ -99,6 +102,66 @@ def test_images_of_other_noise_accuse_nobody(digits: Checkpoint, tmp_path: Path)
     assert "give the noise itself" in found.fix
 
 
+def _made(digits: Checkpoint, path: Path, n: int = N, **changes: Any) -> np.ndarray:
+    """Images as the settings say, or as ``formula`` does; what is changed of the file."""
+    noise = torch.randn(n, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    formula = changes.pop("formula", FORMULAS["nothing"][0])
+    images = _ddim(digits, noise, torch.arange(n), formula)
+    np.savez(path, **({"images": images, "noise": noise.numpy(), "labels": np.arange(n)} | changes))
+    return images
+
+
+@pytest.mark.parametrize("n", [1, N])
+def test_another_scale_is_named_also_from_a_single_image(digits: Checkpoint, tmp_path: Path, n: int) -> None:
+    _made(digits, tmp_path / "made.npz", n, formula=lambda c, u: u + 6.0 * (c - u))
+    found = _looked(digits, tmp_path / "made.npz", sampler="ddim")
+    assert found.status == "fail"
+    assert "made with w near 6: " in found.summary
+
+
+def test_images_that_are_near_and_not_the_same_are_no_pass(digits: Checkpoint, tmp_path: Path) -> None:
+    """As after strong compression: nearer to what the settings say than to anything, and not within the limit."""
+    images = _made(digits, tmp_path / "made.npz")
+    noise = np.random.Generator(np.random.Philox(0)).normal(0, 9, images.shape)
+    _made(digits, tmp_path / "made.npz", images=(images + noise).clip(0, 255).astype(np.uint8))
+    found = _looked(digits, tmp_path / "made.npz", sampler="ddim")
+    assert found.status == "warn"
+    assert "save images without loss" in found.fix
+    assert found.values["as_stated"] > 4.0
+
+
+def test_steps_that_other_samplers_cannot_take_leave_them_out(digits: Checkpoint, tmp_path: Path) -> None:
+    """28 do not divide 1000: DDIM refuses them, and the verdict is there all the same."""
+    _made(digits, tmp_path / "made.npz")
+    found = _looked(digits, tmp_path / "made.npz", sampler="dpm++", steps=28)
+    assert found.status in ("warn", "fail", "inconclusive")
+
+
+def test_images_of_a_single_colour_tell_nothing(digits: Checkpoint, tmp_path: Path) -> None:
+    _made(digits, tmp_path / "made.npz", images=np.zeros((N, 8, 8, 1), np.uint8))
+    found = _looked(digits, tmp_path / "made.npz", sampler="ddim")
+    assert (found.status, found.summary) == ("inconclusive", f"{N} of {N} images are of a single colour")
+
+
+@pytest.mark.parametrize(
+    ("held", "said"),
+    [
+        ({"noise": np.full((N, 1, 8, 8), np.nan)}, "noise in .* holds NaN or infinity"),
+        ({"labels": np.arange(N) - 1}, "holds the label -1, digits has 10 classes"),
+        ({"labels": np.arange(N) + 77}, "holds the label 77, digits has 10 classes"),
+        ({"labels": np.array(3)}, r"labels in .* is int64 \[\], needs one whole number for each of 6 images"),
+        ({"labels": np.arange(N) * 0.5}, r"labels in .* is float64 \[6\], needs one whole number"),
+        ({"negatives": np.array("blurry")}, r"negatives in .* is <U6 \[\], needs one text for each"),
+    ],
+)
+def test_what_cannot_be_drawn_of_is_one_line(
+    digits: Checkpoint, tmp_path: Path, held: dict[str, Any], said: str
+) -> None:
+    _made(digits, tmp_path / "made.npz", **held)
+    with pytest.raises(DiffevalError, match=said):
+        _looked(digits, tmp_path / "made.npz", sampler="ddim")
+
+
 PROMPTS = ("a cat", "two dogs", "rain", "a red house")
 
 
@@ -128,7 +191,7 @@ def _serve(pipeline: Any, *, negative: bool = True, **call: Any) -> np.ndarray:
     [
         ({}, None),
         ({"negative": False}, "the negative prompt left out"),
-        ({"guidance_scale": W + 1}, "w counted from 0, eps_cond + w (eps_cond - eps_uncond)"),
+        ({"guidance_scale": W + 1}, "w near 5, as where it is counted from 0: eps_cond + w (eps_cond - eps_uncond)"),
     ],
     ids=["nothing", "negative", "scale"],
 )
@@ -170,7 +233,10 @@ def test_without_a_file_it_does_not_apply(digits: Checkpoint) -> None:
         ({"noise": np.zeros((2, 1, 8, 8))}, "has no images; it may hold images, noise, seeds"),
         ({"images": np.zeros((2, 8, 8, 1), np.uint8)}, "needs what the images began with: noise, or seeds"),
         ({"images": np.zeros((2, 8, 8, 1)), "seeds": np.arange(2)}, r"are float64 \[2, 8, 8, 1\], need uint8"),
-        ({"images": np.zeros((2, 8, 8, 1), np.uint8), "seeds": np.arange(3)}, "holds 2 images and 3 seeds"),
+        (
+            {"images": np.zeros((2, 8, 8, 1), np.uint8), "seeds": np.arange(3)},
+            r"seeds in .* is int64 \[3\], needs one whole number for each of 2 images",
+        ),
         ({"images": np.zeros((2, 8, 8, 1), np.uint8), "seed": np.arange(2)}, "holds seed; it may hold"),
         (
             {"images": np.zeros((2, 8, 8, 1), np.uint8), "seeds": np.arange(2), "prompts": np.array([{}, {}])},
