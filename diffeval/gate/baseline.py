@@ -17,7 +17,7 @@ from diffeval.errors import DiffevalError
 from diffeval.gate.evidence import PER_CLASS, Evidence, Promotion, of_one_checkpoint, read_runs
 from diffeval.runs.document import parse_results, plain, results_document
 from diffeval.runs.files import replace_text
-from diffeval.runs.seal import digest
+from diffeval.runs.seal import digest, matches
 
 SCHEMA = "diffeval.baseline/1"
 SEAL = "sha256"
@@ -62,7 +62,7 @@ def parse_baseline(text: str, where: str) -> Evidence:
     """Reads the text of a baseline file; see ``read_baseline``."""
     try:
         document = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DiffevalError(
             f"gate: {where} is no whole baseline file: {error}; restore it, or promote again"
         ) from error
@@ -72,7 +72,7 @@ def parse_baseline(text: str, where: str) -> Evidence:
             f"gate: {where} has schema {schema!r}, needs {SCHEMA!r}; write it with diffeval gate promote, or update "
             "diffeval"
         )
-    if digest({key: value for key, value in document.items() if key != SEAL}) != document.get(SEAL):
+    if not matches({key: value for key, value in document.items() if key != SEAL}, document.get(SEAL)):
         raise DiffevalError(
             f"gate: {where} was changed after it was promoted: its hash does not match; restore it, or promote again"
         )

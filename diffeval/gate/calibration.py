@@ -11,7 +11,7 @@ from diffeval.registry import did_you_mean
 from diffeval.runs.document import plain
 from diffeval.runs.files import replace_text
 from diffeval.runs.records import Protocol
-from diffeval.runs.seal import digest
+from diffeval.runs.seal import digest, matches
 
 SCHEMA = "diffeval.calibration/1"
 SEAL = "sha256"
@@ -94,7 +94,7 @@ def read_calibration(path: Path) -> Calibration:
         raise DiffevalError(
             f"gate: there is no calibration {path}; write it with diffeval gate calibrate RUN... -o FILE"
         ) from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DiffevalError(f"gate: {path} is no whole calibration: {error}; calibrate again") from error
     schema = document.get("schema") if isinstance(document, dict) else type(document).__name__
     if schema != SCHEMA:
@@ -102,7 +102,7 @@ def read_calibration(path: Path) -> Calibration:
             f"gate: {path} has schema {schema!r}, needs {SCHEMA!r}; calibrate again, or update diffeval"
         )
     seal = document.pop(SEAL, None)
-    if digest(document) != seal:
+    if not matches(document, seal):
         raise DiffevalError(f"gate: {path} was changed after it was written: its hash does not match; calibrate again")
     try:
         del document["schema"]

@@ -115,14 +115,14 @@ def parse_gate(data: Mapping[str, Any], where: str) -> GateFile:
 
 def _toml(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))  # editors of some systems begin with a mark
     except FileNotFoundError as error:
         raise DiffevalError(f"gate: there is no {path}; write one with diffeval gate init RUN -o {USUAL}") from error
     except OSError as error:
         raise DiffevalError(f"gate: cannot read {path}: {error.strerror or error}") from error
     except UnicodeDecodeError as error:
         raise DiffevalError(f"gate: {path} is no text in UTF-8; a gate file is TOML") from error
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise DiffevalError(f"gate: {path} is no TOML: {error}") from error
 
 

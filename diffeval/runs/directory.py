@@ -154,7 +154,7 @@ class RunDirectory:
                 **{**data, "warnings": tuple(data["warnings"])},
                 protocol=None if protocol is None else Protocol(**protocol),
             )
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise DiffevalError(f"run: cannot read {path}: {error}; remove the folder or give --fresh") from error
 
     def save_state(self, state: RunState) -> None:

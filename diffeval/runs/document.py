@@ -51,7 +51,7 @@ def read_results(path: Path) -> Results:
     """
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DiffevalError(f"results: cannot read {path}: {error}") from error
     return parse_results(data, str(path))
 

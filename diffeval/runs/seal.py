@@ -20,6 +20,14 @@ def digest(document: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def matches(document: Mapping[str, Any], wanted: object) -> bool:
+    """Whether a document that was read is the one with that digest; one that holds what JSON cannot say never is."""
+    try:
+        return digest(document) == wanted
+    except (ValueError, RecursionError):
+        return False
+
+
 def sealed(document: Mapping[str, Any], terms: Path) -> dict[str, Any]:
     """The document with its seal, which covers the file of terms beside it, too."""
     held = {"terms": file_digest(terms)}
@@ -38,7 +46,7 @@ def require_whole(path: Path, terms: Path) -> None:
     """
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DiffevalError(f"results: cannot read {path}: {error}; run its command again with --fresh") from error
     seal = document.pop(KEY, None) if isinstance(document, dict) else None
     if not isinstance(seal, dict) or not {"terms", "document"} <= set(seal):
@@ -47,7 +55,7 @@ def require_whole(path: Path, terms: Path) -> None:
             "again with --fresh"
         )
     held = {"terms": seal["terms"]}
-    if digest({**document, KEY: held}) != seal["document"]:
+    if not matches({**document, KEY: held}, seal["document"]):
         raise DiffevalError(
             f"results: {path} was changed after the run wrote it: its hash does not match; run its command again "
             "with --fresh"

@@ -74,6 +74,8 @@ def test_files_that_were_cut_edited_or_are_newer_are_refused_in_one_line(make_ru
         (whole[:-200], "is no whole baseline file"),
         (whole.replace('"status": "pass"', '"status": "fail"'), "its hash does not match"),
         (whole.replace("diffeval.baseline/1", "diffeval.baseline/2"), "schema 'diffeval.baseline/2', needs"),
+        (whole.replace('"value": ', '"value": NaN, "was": ', 1), "its hash does not match"),
+        ("[" * 100_000, "is no whole baseline file: maximum recursion depth"),
         ("[]", "schema 'list'"),
         ('{"schema": "diffeval.results/1"}', "write it with diffeval gate promote"),
     ):

@@ -75,9 +75,17 @@ def test_files_that_are_none_are_told(tmp_path: Path) -> None:
     (tmp_path / "bad.toml").write_text("[[rule]\n")
     with pytest.raises(DiffevalError, match=r"bad\.toml is no TOML: .*line 1"):
         read_gate(tmp_path / "bad.toml")
+    (tmp_path / "deep.toml").write_text("a = " + "[" * 100_000)
+    with pytest.raises(DiffevalError, match=r"deep\.toml is no TOML"):
+        read_gate(tmp_path / "deep.toml")
     (tmp_path / "binary.toml").write_bytes(b"\xff\xfe")
     with pytest.raises(DiffevalError, match="no text in UTF-8"):
         read_gate(tmp_path / "binary.toml")
+
+
+def test_a_gate_file_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
+    (tmp_path / "gate.toml").write_bytes(b"\xef\xbb\xbf" + RULE.encode())
+    assert len(read_gate(tmp_path / "gate.toml").rules) == 1
 
 
 def test_rules_are_named_and_those_that_are_off_are_left_out(tmp_path: Path) -> None:

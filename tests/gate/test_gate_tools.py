@@ -165,9 +165,15 @@ def test_calibrate_prints_margins_and_a_file_that_sigmas_are_read_from(
     config = write_gate('calibration = "noise.json"\n[[rule]]\nscore = "fid"\nmax_regression = { sigmas = 5 }\n')
     verdict = gate(runs[0], config=config, baseline=runs[1])
     assert verdict.outcomes[0].limit == pytest.approx(0.5)
-    (tmp_path / "noise.json").write_text((tmp_path / "noise.json").read_text().replace("0.1", "0.2"))
-    with pytest.raises(DiffevalError, match="its hash does not match"):
-        gate(runs[0], config=config, baseline=runs[1])
+    whole = (tmp_path / "noise.json").read_text()
+    for text, said in (
+        (whole.replace("0.1", "0.2"), "its hash does not match"),
+        (whole.replace('"stored": ', '"stored": NaN, "was": '), "its hash does not match"),
+        ("[" * 100_000, "is no whole calibration"),
+    ):
+        (tmp_path / "noise.json").write_text(text)
+        with pytest.raises(DiffevalError, match=said):
+            gate(runs[0], config=config, baseline=runs[1])
 
 
 @pytest.mark.parametrize(

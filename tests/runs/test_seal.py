@@ -55,6 +55,23 @@ def test_a_truncated_file_is_told(run: RunDirectory) -> None:
         run.require_whole()
 
 
+def test_what_json_cannot_say_is_an_edit_and_no_crash(run: RunDirectory) -> None:
+    whole = run.results_path.read_text()
+    for text, said in (
+        (whole.replace('"warnings": []', '"warnings": [NaN]'), "its hash does not match"),
+        (whole.replace('"warnings": []', '"warnings": [1e999]'), "its hash does not match"),
+        ("[" * 100_000, "cannot read"),
+    ):
+        run.results_path.write_text(text)
+        with pytest.raises(DiffevalError, match=said):
+            run.require_whole()
+    with pytest.raises(DiffevalError, match="cannot read"):
+        run.results()
+    (run.path / "run.json").write_text("[" * 100_000)
+    with pytest.raises(DiffevalError, match="cannot read"):
+        run.state()
+
+
 def test_results_without_a_seal_are_not_believed(run: RunDirectory) -> None:
     document = json.loads(run.results_path.read_text())
     del document["seal"]
