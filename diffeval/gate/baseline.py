@@ -55,7 +55,19 @@ def read_baseline(sources: Sequence[str], folder: Path) -> Evidence:
     found = [_source(source, folder) for source in sources]
     if len(found) == 1:
         return found[0]
-    return of_one_checkpoint([side for one in found for side in one.sides], " + ".join(one.origin for one in found))
+    sides, origin = [side for one in found for side in one.sides], " + ".join(one.origin for one in found)
+    return of_one_checkpoint(sides, origin, _promoted_together(found))
+
+
+def _promoted_together(found: Sequence[Evidence]) -> Promotion | None:
+    """How baselines that are read together came about: as old as the oldest, with the reasons of all."""
+    promotions = [one.promotion for one in found if one.promotion is not None]
+    if not promotions:
+        return None
+    excused = [one for one in promotions if one.reason]
+    first = excused[0] if excused else promotions[0]
+    reasons = dict.fromkeys(one.reason for one in excused if one.reason)
+    return dataclasses.replace(first, at=min(one.made for one in found), reason="; ".join(reasons) or None)
 
 
 def parse_baseline(text: str, where: str) -> Evidence:
@@ -115,7 +127,9 @@ def _from_git(source: str, folder: Path) -> str:
         raise DiffevalError(f"gate: baseline {source}: cannot ask git: {error}") from error
     if done.returncode:
         said = done.stderr.decode(errors="replace").strip().splitlines()
-        raise DiffevalError(f"gate: baseline {source}: git says {said[0] if said else 'nothing'}")
+        hint = f"; a path starts at the root of the repository, git:{revision}:./{path} would in {folder}"
+        hint = "" if path.startswith("./") or not (folder / path).exists() else hint
+        raise DiffevalError(f"gate: baseline {source}: git says {said[0] if said else 'nothing'}{hint}")
     return done.stdout.decode(errors="replace")
 
 

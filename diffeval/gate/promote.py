@@ -13,9 +13,16 @@ from diffeval.runs.provenance import now
 
 
 class RefusedError(DiffevalError):
-    """A run that did not pass its gate is no baseline."""
+    """A run that did not pass its gate is no baseline; the exit code is the verdict's.
 
-    exit_code = ExitCode.FAILED
+    Args:
+        message: one line.
+        verdict: what the gate said.
+    """
+
+    def __init__(self, message: str, verdict: Verdict) -> None:
+        super().__init__(message)
+        self.exit_code = ExitCode(verdict.exit_code)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +58,8 @@ def promote(
         run: that is to be the baseline.
         path: of the file.
         gate: that the run has to pass; None only with a reason.
-        baseline: the present one; without one the run is held against itself, so that limits and checks decide.
+        baseline: the present one, however old; without one the run is held against itself, so that limits and checks
+            decide.
         reason: why the run is promoted although it did not pass.
 
     Raises:
@@ -68,11 +76,13 @@ def promote(
                 "TEXT"
             )
         return _written(run, path, Promotion(now(), None, None, said), None)
-    verdict = judge(gate, run, baseline or run)
+    # However old the present baseline is: a newer one is what replaces it.
+    verdict = judge(gate.ageless(), run, baseline or run)
     if not verdict.passed and said is None:
         raise RefusedError(
             f"gate: {run.origin} is not promoted: {verdict.status}, {verdict.sentence}; mend it, or say why it is to "
-            "be the baseline all the same, with --reason TEXT"
+            "be the baseline all the same, with --reason TEXT",
+            verdict,
         )
     kept = None if verdict.passed else said
     return _written(run, path, Promotion(now(), verdict.gate, verdict.status, kept), verdict)

@@ -3,7 +3,7 @@
 import hashlib
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NoReturn, get_args
 
@@ -45,6 +45,11 @@ class Gate:
                 name = f"{rule.named}.{count}"
             named[name] = rule
         return tuple((name, rule) for name, rule in named.items() if rule.level != "off")
+
+    def ageless(self) -> "Gate":
+        """The same gate with a baseline of any age."""
+        known = self.file.baseline.model_copy(update={"max_age_days": None})
+        return replace(self, file=self.file.model_copy(update={"baseline": known}))
 
     def beside(self, path: str) -> Path:
         """A path that the gate file names."""

@@ -146,6 +146,64 @@ def test_the_first_baseline_is_judged_by_its_limits_and_the_next_by_the_present_
     assert _run("gate", "first", "--baseline", "base.json").exit_code == 3
 
 
+def test_a_refused_promotion_ends_as_its_gate(make_run: MakeRun, write_gate: WriteGate, tmp_path: Path) -> None:
+    config, out = str(write_gate('[[rule]]\nscore = "kid"\nmax = 1\n')), str(tmp_path / "base.json")
+    for name, found, code in (
+        ("bad", score("kid", 2.0, 0.1), 3),
+        ("open", score("kid", 0.99, 0.1), 4),
+        ("none", score("fid", 0.5, 0.1), 5),
+    ):
+        done = _run("gate", "promote", str(make_run(name, [found])), "-o", out, "--config", config)
+        assert done.exit_code == code, done.output
+        assert "is not promoted" in done.stderr
+
+
+def test_a_baseline_that_is_too_old_can_be_replaced(make_run: MakeRun, write_gate: WriteGate, tmp_path: Path) -> None:
+    path = tmp_path / "base.json"
+    old = Promotion("2020-01-01T00:00:00+00:00", "cifar", "pass", None)
+    write_baseline(read_runs([make_run("old", [score("kid", 1.0, 0.01)])]), old, path)
+    config = write_gate('[baseline]\nsource = "base.json"\nmax_age_days = 30\n' + RULE)
+    good, bad = make_run("good", [score("kid", 1.0, 0.01)], seed=1), make_run("bad", [score("kid", 1.5, 0.01)], seed=1)
+    assert gate(good, config=config).status == "no-evidence"
+    # It is still what the next one is held against.
+    assert _run("gate", "promote", str(bad), "-o", str(path), "--config", str(config)).exit_code == 3
+    assert _run("gate", "promote", str(good), "-o", str(path), "--config", str(config)).exit_code == 0
+    assert gate(good, config=config).status == "pass"
+
+
+def test_of_several_baselines_every_reason_is_told_and_the_oldest_counts(
+    make_run: MakeRun, write_gate: WriteGate, tmp_path: Path
+) -> None:
+    scored, checked = make_run("scored", [score("kid", 1.0, 0.01)]), make_run("checked", found=checks(ema="pass"))
+    excused = Promotion("2026-11-20T10:00:00+00:00", "cifar", "fail", "a new metric")
+    earlier = Promotion("2026-10-01T10:00:00+00:00", "cifar", "pass", None)
+    write_baseline(read_runs([scored]), excused, tmp_path / "a.json")
+    write_baseline(read_runs([checked]), earlier, tmp_path / "b.json")
+    both = [str(tmp_path / "b.json"), str(tmp_path / "a.json")]
+    held = read_baseline(both, Path())
+    assert held.promotion == Promotion(earlier.at, "cifar", "fail", "a new metric")
+    verdict = gate(scored, config=write_gate(RULE), baseline=both)
+    assert any("2026-10-01" in note and "did not pass (fail): a new metric" in note for note in verdict.notes)
+    assert read_baseline([str(scored), str(checked)], Path()).promotion is None
+    # A run that was never promoted is as old as it is.
+    assert (
+        read_baseline([both[1], str(make_run("x", started="2026-09-01T00:00:00+00:00"))], Path()).made[:7] == "2026-09"
+    )
+
+
+def test_a_path_in_git_starts_at_the_root_or_beside_the_gate_file(make_run: MakeRun, tmp_path: Path) -> None:
+    folder = tmp_path / "repository" / "gates"
+    folder.mkdir(parents=True)
+    write_baseline(read_runs([_paired(make_run)[0]]), PROMOTION, folder / "base.json")
+    me = ["-c", "user.name=me", "-c", "user.email=me@example.org"]
+    for words in (["init", "-q"], ["add", "."], [*me, "commit", "-qm", "baseline"]):
+        subprocess.run(["git", *words], cwd=folder.parent, check=True, capture_output=True)
+    for path in ("gates/base.json", "./base.json"):
+        assert read_baseline([f"git:HEAD:{path}"], folder).promotion == PROMOTION
+    with pytest.raises(DiffevalError, match=r"starts at the root of the repository, git:HEAD:\./base\.json would in"):
+        read_baseline(["git:HEAD:base.json"], folder)
+
+
 def test_without_a_gate_file_promotion_needs_a_reason(
     make_run: MakeRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
