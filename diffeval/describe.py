@@ -15,7 +15,7 @@ from diffeval.measured import Extracting, Measured, Real, open_measured
 from diffeval.plan import SamplingPlan, Settings, plan_images, protocol_of
 from diffeval.precision import make_target
 from diffeval.prepared import Prepared, available, prepare, refuse_impossible
-from diffeval.price import price_lines, prices
+from diffeval.price import price_lines, prices, sampling_prices
 from diffeval.progress import SilentReporter
 from diffeval.prompting import Prompting, given_prompts
 from diffeval.runs.directory import RunDirectory, default_name
@@ -38,6 +38,8 @@ def describe_sampling(
     measured = given_prompts(open_measured(checkpoint), prompting)
     plan = plan_images(measured, settings)
     lines = [*_images(measured, plan, settings), *_prompts(measured, settings.n)]
+    if isinstance(plan.generator, Generator):
+        lines += price_lines(sampling_prices([plan], [plan.generator.calls], settings.n), "takes       ")
     return [*lines, _run(measured, settings, protocol_of("sample", plan.generator), out)]
 
 
@@ -133,7 +135,8 @@ def _memory(checkpoint: Checkpoint, device: torch.device, *, offload: bool) -> s
     text = "; text encoders are there only while prompts are encoded, once" if checkpoint.text is not None else ""
     room = ""
     if device.type == "cuda":
-        free = 1e-9 * torch.cuda.mem_get_info(device)[0]
+        placed = sum(one.nbytes for part in parts.values() for one in part.parameters() if one.is_cuda)
+        free = 1e-9 * (torch.cuda.mem_get_info(device)[0] + placed)
         room = f"; {free:.2g} GB are free" + (", too little: give --offload" if free < ROOM * whole else "")
     return f"{whole:.2g} GB of weights on {device} ({told}), activations beside them{text}{room}"
 

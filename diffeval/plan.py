@@ -6,10 +6,11 @@ from typing import Protocol as Interface
 
 import torch
 from accelerate import cpu_offload
+from accelerate.hooks import remove_hook_from_module
 
 from diffeval.checkpoints.checkpoint import Checkpoint
 from diffeval.data.pixels import Images, Labels
-from diffeval.diffusion.batching import pick_batch, pick_device
+from diffeval.diffusion.batching import is_out_of_memory, pick_batch, pick_device
 from diffeval.diffusion.conditions import LABEL_RULE
 from diffeval.diffusion.samplers import Sampler, build_scheduler, named_sampler
 from diffeval.diffusion.sampling import DTYPES, ROUNDINGS, Generator
@@ -201,10 +202,23 @@ def _elsewhere(network: torch.nn.Module, device: torch.device) -> int:
 
 def _place(network: torch.nn.Module, device: torch.device, *, offload: bool) -> None:
     """Moves a network to its device, or has accelerate bring each layer there for as long as it works."""
-    if not offload:
-        network.to(device)
-    elif not hasattr(network, "_hf_hook"):
+    offloaded = hasattr(network, "_hf_hook")
+    if offload and not offloaded:
         cpu_offload(network, execution_device=device, offload_buffers=True)
+    if offload:
+        return
+    if offloaded:
+        remove_hook_from_module(network, recurse=True)
+    try:
+        network.to(device)
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        size = sum(one.nbytes for one in network.parameters()) / 1e9
+        raise DiffevalError(
+            f"sampling: {device} has no room for the network's {size:.2g} GB of weights; give --offload, which keeps "
+            f"them on the CPU"
+        ) from error
 
 
 def _guidance_scale(checkpoint: Checkpoint, w: float | None) -> float | None:

@@ -8,7 +8,9 @@ import numpy as np
 import torch
 
 from diffeval.data.source import ImageSource
+from diffeval.diffusion.batching import is_out_of_memory
 from diffeval.diffusion.sampling import Generator
+from diffeval.errors import DiffevalError
 from diffeval.features.extractor import UNFITTED, Extractor
 from diffeval.features.reference import held_out_source, is_cached
 from diffeval.metrics.metric import METRICS, FeatureSet
@@ -64,13 +66,15 @@ def prices(
         counts: at which each point is scored; n alone by default.
         also: what is done with the features beside scoring.
     """
-    found = []
-    if isinstance(plans[0].generator, Generator):
-        found.append(_sampling(plans, calls, n))
-        found += _decoding(plans[0], n * len(plans))
+    found = sampling_prices(plans, calls, n) if isinstance(plans[0].generator, Generator) else []
     if not known.extractor.id.endswith(UNFITTED):
         found += _features(plans[0], known, n * len(plans))
     return [*found, _scoring(plans[0], known, counts or (n,), len(plans), suite, also)]
+
+
+def sampling_prices(plans: Sequence[SamplingPlan], calls: Sequence[int], n: int) -> list[Price]:
+    """Of sampling and decoding alone; see ``prices``."""
+    return [_sampling(plans, calls, n), *_decoding(plans[0], n * len(plans))]
 
 
 def price_lines(found: Sequence[Price], title: str) -> list[str]:
@@ -90,9 +94,16 @@ def duration(seconds: float) -> str:
 
 def _timed(work: Callable[[], object]) -> float:
     """Seconds of a second call: the first one also pays for memory and compilation."""
-    work()
-    started = time.perf_counter()
-    work()
+    try:
+        work()
+        started = time.perf_counter()
+        work()
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise DiffevalError(
+            "dry run: there is no room for a batch of this size, which a run would halve; give --batch"
+        ) from error
     return time.perf_counter() - started
 
 

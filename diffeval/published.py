@@ -31,6 +31,7 @@ class Published:
         negative: negative prompt of every prompt; empty without.
         judge: of prompts; None for the usual one.
         windows: what a score must lie in, either end counting, by name.
+        sampler: class in diffusers that windows hold for; None for any.
     """
 
     n: int
@@ -46,6 +47,7 @@ class Published:
     negative: str = ""
     judge: str | None = None
     windows: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    sampler: str | None = None
 
 
 PUBLISHED = {
@@ -71,6 +73,7 @@ PUBLISHED = {
         steps=20, w=8.0, negative="normal quality, low quality, worst quality, low res, blurry, nsfw, nude",
         judge="clip:ViT-B-32-quickgelu",
         windows={"fid": (23.01085758, 23.95007626), "clip_score": (31.68631873, 31.81331801)},
+        sampler="EulerDiscreteScheduler",
     ),
 }  # fmt: skip
 
@@ -146,8 +149,11 @@ def windowed(name: str, results: Results) -> tuple[Mapping[str, Param], ...]:
     for score, (low, high) in protocol.windows.items():
         found = [one for one in results.scores if one.name == score and one.n == protocol.n and one.value is not None]
         value = found[0].value if found else None
+        by = results.protocol.sampler_config.get("scheduler")
         if value is None:
             verdict = f"not measured at n={protocol.n}"
+        elif protocol.sampler is not None and by != protocol.sampler:
+            verdict = f"not judged: sampled by {by or 'somebody else'}, not by {protocol.sampler}"
         else:
             verdict = "below" if value < low else "above" if value > high else "inside"
         rows.append({"protocol": name, "score": score, "value": value, "low": low, "high": high, "verdict": verdict})

@@ -88,12 +88,17 @@ def test_windows_have_two_sides_and_their_own_number_of_images() -> None:
         assert [row["verdict"] for row in rows] == [verdict, "not measured at n=5000"]
     rows = windowed("mlperf-sdxl", _results([_score("fid", 23.5, 4999), _score("clip_score", 31.7, 5000)]))
     assert [row["verdict"] for row in rows] == ["not measured at n=5000", "inside"]
+    other = dataclasses.replace(_results([_score("fid", 23.5, 5000)]), protocol=OTHER)
+    assert windowed("mlperf-sdxl", other)[0]["verdict"] == (
+        "not judged: sampled by DDIMScheduler, not by EulerDiscreteScheduler"
+    )
     assert windowed("adm", _results([_score("fid", 23.5, 50000)])) == ()
     said = window_sentences(dataclasses.replace(_results([]), tables={"windows": rows}))
     assert said[1] == "mlperf-sdxl: clip_score 31.7 inside (31.68631873 to 31.81331801)"
 
 
-PROTOCOL = Protocol("eval", "declared", {}, 20, 8.0, "prompts", "nearest", "fp32")
+PROTOCOL = Protocol("eval", "declared", {"scheduler": "EulerDiscreteScheduler"}, 20, 8.0, "prompts", "nearest", "fp32")
+OTHER = dataclasses.replace(PROTOCOL, sampler_config={"scheduler": "DDIMScheduler"})
 PROVENANCE = Provenance("sdxl", ".", "ab", 0, 5000, 8, "cpu", 2, {}, None, "Linux", ("diffeval",), "now")
 
 

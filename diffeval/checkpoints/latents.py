@@ -15,7 +15,7 @@ SLICED = 512 * 512
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Latents:
-    """An autoencoder with the scale and shift of its latents: x_0 = (z - shift) scale.
+    """An autoencoder with the scale and shift of its latents: x_0 = (z - shift - mean) scale / spread.
 
     Attributes:
         vae: diffusers' autoencoder, float32, in eval mode.
@@ -23,6 +23,8 @@ class Latents:
         shift: declared mean that is taken off before.
         shape: (C, H, W) of the images.
         tiled: whether the autoencoder works in overlapping tiles.
+        mean: of each channel, where the pipeline takes it off as well; empty for none.
+        spread: of each channel, where the pipeline divides by it; empty for none.
     """
 
     vae: torch.nn.Module
@@ -30,6 +32,8 @@ class Latents:
     shift: float
     shape: tuple[int, int, int]
     tiled: bool = False
+    mean: tuple[float, ...] = ()
+    spread: tuple[float, ...] = ()
 
     @torch.inference_mode()
     def decode(self, x: torch.Tensor) -> torch.Tensor:
@@ -38,7 +42,7 @@ class Latents:
         with full_precision():
             parts = torch.split(x.float(), 1 if self.shape[1] * self.shape[2] >= SLICED else len(x))
             try:
-                return torch.cat([vae.decode(part / self.scale + self.shift).sample for part in parts])
+                return torch.cat([vae.decode(self._unscaled(part)).sample for part in parts])
             except (RuntimeError, MemoryError) as error:
                 if self.tiled or len(parts[0]) > 1 or not is_out_of_memory(error):
                     raise
@@ -54,5 +58,17 @@ class Latents:
         with full_precision():
             found = vae.encode(pixels.float())
             z = found.latent_dist.mode() if hasattr(found, "latent_dist") else found.latents
-            scaled: torch.Tensor = (z - self.shift) * self.scale
+            mean, spread = self._moments(z)
+            scaled: torch.Tensor = (z - self.shift - mean) * self.scale / spread
             return scaled
+
+    def _unscaled(self, x: torch.Tensor) -> torch.Tensor:
+        mean, spread = self._moments(x)
+        return x * spread / self.scale + self.shift + mean
+
+    def _moments(self, like: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Mean and spread of each channel, [1, C, 1, 1]."""
+        channels = like.shape[1]
+        both = (self.mean or (0.0,) * channels, self.spread or (1.0,) * channels)
+        mean, spread = (torch.tensor(one, device=like.device).view(1, -1, 1, 1) for one in both)
+        return mean, spread

@@ -54,8 +54,8 @@ class PipelineFolder:
         declared = declared_shape(parts[kind.network], kind)
         shape = drawn_shape(declared, options.shape, kind, folder / kind.network)
         scheduler, changed = as_called(kind, _scheduler(folder, index, options), parts[kind.network], shape)
-        network, latents = parts[kind.network], latents_of(parts[kind.vae], parts[kind.network], folder / kind.network)
-        text = _text(folder, kind, index, classes, parts, latents)
+        network, latents = parts[kind.network], latents_of(parts[kind.vae], kind, folder / kind.network)
+        text = _text(folder, kind, index, classes, parts, shape)
         found = _found(folder, kind, index, network, scheduler, text, declared)
         found = dataclasses.replace(found, assumptions=(*found.assumptions, *changed))
         checkpoint = build(found, options)
@@ -126,13 +126,17 @@ def check_index(folder: Path, kind: Kind, index: Mapping[str, Any]) -> dict[str,
     return found
 
 
-def latents_of(vae: torch.nn.Module, network: torch.nn.Module, place: Path) -> Latents:
+def latents_of(vae: torch.nn.Module, kind: Kind, place: Path) -> Latents:
     """The space of an autoencoder, as its configuration scales it; the shape is not known yet."""
     config: Any = vae.config
     scale = getattr(config, "scaling_factor", None)
     if scale is None:
         raise DiffevalError(f"checkpoint: the autoencoder beside {place} has no scaling_factor in its config.json")
-    return Latents(vae, float(scale), float(getattr(config, "shift_factor", None) or 0.0), (0, 0, 0))
+    shift = float(getattr(config, "shift_factor", None) or 0.0)
+    mean, spread = (getattr(config, name, None) for name in ("latents_mean", "latents_std"))
+    if kind.text != "xl" or mean is None or spread is None:  # no other pipeline reads them
+        return Latents(vae, float(scale), shift, (0, 0, 0))
+    return Latents(vae, float(scale), shift, (0, 0, 0), mean=tuple(map(float, mean)), spread=tuple(map(float, spread)))
 
 
 def tiled(checkpoint: Checkpoint, latents: Latents, name: str) -> tuple[Checkpoint, Latents]:
@@ -193,7 +197,7 @@ def _scheduler(folder: Path, index: Mapping[str, Any], options: LoadOptions) -> 
 
 def _text(
     folder: Path, kind: Kind, index: Mapping[str, Any], classes: Mapping[str, str], parts: Mapping[str, Any],
-    latents: Latents,
+    shape: tuple[int, int, int],
 ) -> TextCondition | None:  # fmt: skip
     """How the checkpoint takes text; None for one that takes none."""
     if not kind.encoders:
@@ -201,7 +205,7 @@ def _text(
     tokenizers = {name: read_tokenizer(folder / name, one) for name, one in classes.items() if "tokenizer" in name}
     files = [file for name in classes if name.startswith(("text", "token")) for file in files_of(folder / name)]
     beside = read_prompts(folder / PROMPTS) if (folder / PROMPTS).is_file() else ()
-    return text_condition(kind, index, parts, tokenizers, sha256_of_files(folder, files), beside)
+    return text_condition(kind, index, parts, tokenizers, sha256_of_files(folder, files), beside, shape)
 
 
 def _found(
@@ -261,9 +265,9 @@ def _class_names(network: torch.nn.Module, index: Mapping[str, Any]) -> tuple[st
 
 def _call(network: torch.nn.Module, text: TextCondition | None) -> Callable[..., torch.Tensor]:
     if text is not None:
-        from diffeval.checkpoints.text_table import TextTable
+        from diffeval.checkpoints.text_table import NOTHING, TextTable
 
-        return text.network_call(TextTable(text.encode, ("",), text.encoder), 0)
+        return text.network_call(TextTable(text.encode, (NOTHING,), text.encoder), 0)
     config: Any = network.config
     if hasattr(config, "num_embeds_ada_norm"):
         return partial(_call_classes, null=int(config.num_embeds_ada_norm))

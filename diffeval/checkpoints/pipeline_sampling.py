@@ -6,6 +6,7 @@ from typing import Any
 
 from diffeval.checkpoints.pipelines import Kind
 from diffeval.checkpoints.scheduler_config import DeclaredScheduler
+from diffeval.checkpoints.text_networks import TIMESTEPS
 from diffeval.data.pixels import Shape
 from diffeval.diffusion.flow import EVEN, TOKENS
 from diffeval.errors import DiffevalError
@@ -63,6 +64,11 @@ def _of_flow(
 ) -> DeclaredScheduler:  # fmt: skip
     """A flow's shift depends on the number of tokens, and Flux has noise levels of its own."""
     config = dict(declared.sampler.config)
+    if declared.schedule.timesteps != TIMESTEPS:
+        raise DiffevalError(
+            f"checkpoint: the scheduler of {kind.name} has num_train_timesteps {declared.schedule.timesteps}, needs "
+            f"{TIMESTEPS}: networks of flows take sigma times that"
+        )
     if kind.text == "flux":
         config[EVEN] = True
     if config.get("use_dynamic_shifting"):

@@ -11,7 +11,7 @@ import torch
 
 from diffeval.checkpoints.adapt import Adapter
 from diffeval.checkpoints.checkpoint import Checkpoint
-from diffeval.checkpoints.text_table import Encode, TextTable
+from diffeval.checkpoints.text_table import NOTHING, Encode, TextTable
 from diffeval.data.prompts import Prompt
 from diffeval.diffusion.conditions import Prompts
 from diffeval.errors import DiffevalError
@@ -25,7 +25,7 @@ class TextCondition:
     """How a checkpoint takes text.
 
     Attributes:
-        encode: texts to tensors; the empty text is that of no condition.
+        encode: texts to tensors; ``NOTHING`` is that of no condition.
         encoder: hash of the text encoders' files.
         call: the network with these tensors.
         longest: tokens that it reads, start and end among them; what is longer is cut.
@@ -74,7 +74,7 @@ def with_prompts(checkpoint: Checkpoint, prompts: Sequence[Prompt]) -> Checkpoin
     negatives = list(dict.fromkeys(one.negative for one in ordered))
     if "" not in negatives:
         negatives.append("")
-    texts = [*(one.text for one in ordered), *negatives]
+    texts = [*(one.text for one in ordered), *(one or NOTHING for one in negatives)]
     table = TextTable(text.encode, texts, text.encoder)
     nulls = tuple(len(ordered) + negatives.index(one.negative) for one in ordered)
     null = len(ordered) + negatives.index("")
@@ -106,7 +106,7 @@ def with_prompts(checkpoint: Checkpoint, prompts: Sequence[Prompt]) -> Checkpoin
 
 def _said(name: str, text: TextCondition, texts: Sequence[str], negatives: Sequence[str]) -> Iterator[str]:
     """What becomes of the prompts otherwise than whoever wrote them may think."""
-    cut = sum(text.count(one) > text.longest for one in dict.fromkeys(texts))
+    cut = sum(text.count(one) > text.longest for one in dict.fromkeys(texts) if one != NOTHING)
     if cut:
         yield f"{cut} prompts are longer than the {text.longest} tokens that {name} reads, and are cut"
     if text.distilled and any(negatives):

@@ -1,5 +1,6 @@
 """How each pipeline turns text into what its network takes: by diffusers' own encoding."""
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,13 +11,14 @@ from diffeval.checkpoints.diffusers_network import quiet_diffusers
 from diffeval.checkpoints.pipelines import Kind
 from diffeval.checkpoints.text import Call, TextCondition
 from diffeval.checkpoints.text_networks import is_distilled, network_call, sizes_of
-from diffeval.checkpoints.text_table import Encoded
+from diffeval.checkpoints.text_table import NOTHING, Encoded
+from diffeval.data.pixels import Shape
 from diffeval.data.prompts import Prompt
 from diffeval.diffusion.batching import is_out_of_memory
 from diffeval.diffusion.sampling import full_precision
 
-# Tokens of T5 that Flux reads: the default of its pipeline's call, which has no name there.
-FLUX_TOKENS = 512
+# Tokens of T5 that pipelines read: the default of their calls, which has no name there.
+T5_TOKENS = {"flux": ("tokenizer_2", 512), "sd3": ("tokenizer_3", 256)}
 
 
 def text_condition(
@@ -26,24 +28,53 @@ def text_condition(
     tokenizers: Mapping[str, Any],
     encoder: str,
     prompts: tuple[Prompt, ...],
+    shape: Shape,
 ) -> TextCondition:
-    """What a pipeline's text encoders make of prompts, and how its network takes that."""
+    """What a pipeline's text encoders make of prompts, and how its network takes that.
+
+    Args:
+        kind: of the pipeline.
+        index: its ``model_index.json``.
+        parts: networks by component.
+        tokenizers: by component.
+        encoder: hash of the files of both.
+        prompts: that lie beside the weights.
+        shape: of the latents that are drawn.
+    """
     network = parts[kind.network]
     pipeline = _pipeline(kind, index, {**parts, **tokenizers})
-    sizes = sizes_of(network, parts[kind.vae])
-    flux = kind.text == "flux"
-    tokenizer = tokenizers["tokenizer_2" if flux else "tokenizer"]
+    sizes = sizes_of(network, parts[kind.vae], shape)
+    name, longest = _reader(kind, tokenizers)
+    tokenizer = tokenizers[name]
     call: Call = network_call(kind, sizes)
     return TextCondition(
         encode=lambda texts, device: _encode(kind, pipeline, texts, device),
-        encoder=encoder,
+        encoder=_identity(kind, index, network, encoder),
         call=call,
-        longest=FLUX_TOKENS if flux else int(tokenizer.model_max_length),
+        longest=longest or int(tokenizer.model_max_length),
         count=lambda text: len(tokenizer(text).input_ids),
         prompts=prompts,
         recorded={} if sizes is None else {"original_size": sizes[:2], "crop": sizes[2:4], "target_size": sizes[4:]},
         distilled=is_distilled(network),
     )
+
+
+def _reader(kind: Kind, tokenizers: Mapping[str, Any]) -> tuple[str, int | None]:
+    """The tokenizer that reads most of a text, and how many tokens; None for as many as it says."""
+    name, longest = T5_TOKENS.get(kind.text, ("tokenizer", None))
+    return (name, longest) if name in tokenizers else ("tokenizer", None)
+
+
+def _identity(kind: Kind, index: Mapping[str, Any], network: Any, encoder: str) -> str:
+    """What changes the encoding of a text: files, pipeline, what it makes of no text, and how wide the network is."""
+    import diffusers
+    import transformers
+
+    parts = (
+        encoder, kind.name, index.get("force_zeros_for_empty_prompt", True),
+        getattr(network.config, "joint_attention_dim", None), diffusers.__version__, transformers.__version__,
+    )  # fmt: skip
+    return hashlib.sha256(" ".join(map(str, parts)).encode()).hexdigest()
 
 
 def _pipeline(kind: Kind, index: Mapping[str, Any], parts: Mapping[str, Any]) -> Any:
@@ -75,7 +106,7 @@ def _encode(kind: Kind, pipeline: Any, texts: Sequence[str], device: torch.devic
 
 @torch.inference_mode()
 def _encoded(kind: Kind, pipeline: Any, texts: Sequence[str], device: torch.device) -> Encoded:
-    """The empty text is the pipeline's own for no negative prompt."""
+    """``NOTHING`` is the pipeline's own for no negative prompt."""
     encoders = [one for one in (getattr(pipeline, name) for name in kind.encoders) if one is not None]
     try:
         for one in encoders:
@@ -88,7 +119,8 @@ def _encoded(kind: Kind, pipeline: Any, texts: Sequence[str], device: torch.devi
             one.to("cpu")
 
 
-def _read(kind: Kind, pipeline: Any, texts: list[str], device: torch.device) -> Encoded:
+def _read(kind: Kind, pipeline: Any, asked: list[str], device: torch.device) -> Encoded:
+    texts = ["" if text == NOTHING else text for text in asked]
     options = {"device": device, "num_images_per_prompt": 1}
     unguided = {"do_classifier_free_guidance": False}
     if kind.text == "clip":
@@ -100,7 +132,7 @@ def _read(kind: Kind, pipeline: Any, texts: list[str], device: torch.device) -> 
     states, _, pooled, _ = pipeline.encode_prompt(texts, **others, **options, **unguided)
     found = {"encoder_hidden_states": _array(states), "text_embeds": _array(pooled)}
     if kind.text == "xl" and pipeline.config.force_zeros_for_empty_prompt:
-        for row in (row for row, text in enumerate(texts) if not text):
+        for row in (row for row, text in enumerate(asked) if text == NOTHING):
             for array in found.values():
                 array[row] = 0.0
     return found

@@ -7,6 +7,7 @@ import torch
 
 from diffeval.checkpoints.pipelines import Kind
 from diffeval.checkpoints.text import Call
+from diffeval.data.pixels import Shape
 from diffeval.diffusion.flow import clean
 
 # Of every flow in diffusers.
@@ -35,14 +36,19 @@ def is_distilled(network: Any) -> bool:
     return getattr(config, "time_cond_proj_dim", None) is not None or bool(getattr(config, "guidance_embeds", False))
 
 
-def sizes_of(network: Any, vae: Any) -> tuple[int, ...] | None:
-    """SDXL's conditioning on sizes: the original's, where the crop begins, the target's; as the pipeline sets them."""
+def sizes_of(network: Any, vae: Any, shape: Shape) -> tuple[int, ...] | None:
+    """SDXL's conditioning on sizes: the original's, where the crop begins, the target's; as the pipeline sets them.
+
+    Args:
+        network: that denoises.
+        vae: autoencoder.
+        shape: of the latents that are drawn.
+    """
     if getattr(network.config, "addition_embed_type", None) != "text_time":
         return None
     factor = 2 ** (len(vae.config.block_out_channels) - 1)
-    size = network.config.sample_size
-    height, width = (size, size) if isinstance(size, int) else size
-    return (height * factor, width * factor, 0, 0, height * factor, width * factor)
+    height, width = shape[1] * factor, shape[2] * factor
+    return (height, width, 0, 0, height, width)
 
 
 def _caller(sizes: tuple[int, ...] | None) -> Call:

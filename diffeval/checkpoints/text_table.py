@@ -16,6 +16,9 @@ from diffeval.runs.files import replace_bytes
 # Texts that are encoded together; a block is a file for each tensor.
 BLOCK = 32
 
+# Stands for no text at all, where a pipeline makes something else of that than of the empty one.
+NOTHING = "\0"
+
 Encoded = Mapping[str, npt.NDArray[np.float32]]
 # encode(texts, device)
 Encode = Callable[[Sequence[str], torch.device], Encoded]

@@ -62,12 +62,17 @@ class FlowScheduler:
         steps: of the sampler.
 
     Raises:
-        DiffevalError: for a dynamic shift without the number of tokens.
+        DiffevalError: for a dynamic shift without the number of tokens, and for noise of its own.
     """
 
     init_noise_sigma = 1.0
 
     def __init__(self, config: Mapping[str, Any], steps: int) -> None:
+        if config.get("stochastic_sampling"):
+            raise DiffevalError(
+                f"sampler: {SCHEDULER} with stochastic_sampling draws noise that could not belong to an image; switch "
+                f"it off in scheduler_config.json"
+            )
         more: dict[str, Any] = {}
         if config.get("use_dynamic_shifting"):
             if TOKENS not in config:

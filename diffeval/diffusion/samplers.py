@@ -185,7 +185,11 @@ def build_scheduler(sampler: Sampler, schedule: NoiseSchedule, prediction: Predi
             f"sampler: {sampler.name} ({sampler.scheduler}) built a noise schedule that differs from the checkpoint's "
             f"by {gap:.2g} in alpha_bar; choose another of {', '.join(SAMPLERS)}"
         )
-    scheduler.set_timesteps(steps)
+    try:
+        scheduler.set_timesteps(steps)
+    except ValueError as error:
+        reason = " ".join(str(error).split())[:160]
+        raise DiffevalError(f"sampler: {sampler.scheduler} does not take {steps} steps: {reason}") from error
     _check_timesteps(sampler, scheduler, steps)
     return scheduler
 

@@ -38,9 +38,10 @@ GUIDANCE = {
 DISTILLED = ("sd-distilled", "lcm", "flux-dev")
 
 
-def _load(kind: str, folder: Path) -> Checkpoint:
+def _load(kind: str, folder: Path, side: int = 8) -> Checkpoint:
     """Flux names no size of its images."""
-    return load(folder, LoadOptions(shape=SHAPE) if kind.startswith("flux") else None)
+    native = side == 8 and not kind.startswith("flux")
+    return load(folder, None if native else LoadOptions(shape=(SHAPE[0], side, side)))
 
 
 @pytest.fixture(scope="module", params=list(GUIDANCE))
@@ -60,9 +61,18 @@ def _ours(checkpoint: Checkpoint, w: float | None, steps: int, n: int = 2) -> np
     return found
 
 
-def _theirs(kind: str, pipeline: Any, w: float, steps: int, monkeypatch: pytest.MonkeyPatch) -> np.ndarray:
+def _theirs(
+    kind: str,
+    pipeline: Any,
+    w: float,
+    steps: int,
+    monkeypatch: pytest.MonkeyPatch,
+    side: int = 8,
+    prompts: tuple[Prompt, ...] = PROMPTS,
+) -> np.ndarray:
     """The pipeline's own call on the same noise."""
-    noise = initial_noise(0, range(2), SHAPE if kind != "ldm" else (3, 8, 8))
+    shape = (SHAPE[0], side, side)
+    noise = initial_noise(0, range(2), shape if kind != "ldm" else (3, 8, 8))
     common = {"num_inference_steps": steps, "output_type": "np"}
     if kind in ("dit", "ldm"):
         monkeypatch.setattr(f"{type(pipeline).__module__}.randn_tensor", lambda *one, **more: noise.clone())
@@ -71,20 +81,20 @@ def _theirs(kind: str, pipeline: Any, w: float, steps: int, monkeypatch: pytest.
         return found
     # One by one where negative prompts differ in being there at all.
     images = []
-    for row, one in enumerate(PROMPTS):
+    sides = {"height": 2 * side, "width": 2 * side} if kind not in ("dit", "ldm") else {}
+    for row, one in enumerate(prompts):
         negative: dict[str, Any] = {"negative_prompt": one.negative} if one.negative else {}
         latents = noise[row : row + 1]
         scale = {"guidance_scale": w}
         if kind.startswith("flux"):
-            latents = pipeline._pack_latents(latents, 1, *SHAPE)
-            common |= {"height": 16, "width": 16}
+            latents = pipeline._pack_latents(latents, 1, *shape)
         if kind == "flux-schnell":  # guidance as any model's is called true guidance there
             scale, negative = {"true_cfg_scale": w}, {"negative_prompt": one.negative}
         elif kind in DISTILLED:
             negative = {}
         if kind == "lcm":  # which draws noise at its steps
             common["generator"] = step_generators(0, range(2))[row]
-        images.append(pipeline(one.text, latents=latents, **scale, **negative, **common).images[0])
+        images.append(pipeline(one.text, latents=latents, **scale, **negative, **common, **sides).images[0])
     return np.stack(images)
 
 
@@ -406,3 +416,94 @@ def test_the_declared_sampler_holds_every_noise_level_and_is_not_accused(pair: t
         assert not pipeline_faults(generator)
         faults = sampling_faults(checkpoint.sampled_by, checkpoint.schedule, checkpoint.prediction, steps)
         assert not faults, kind
+
+
+# DiT and SD 3 have tables of places, and LDM's U-Net attends; the others draw any size.
+@pytest.mark.parametrize("kind", ["sd", "sdxl", "lcm", "flux-dev", "flux-schnell"])
+def test_images_of_another_size_are_those_of_the_pipelines_own_call(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sizes are conditions of SDXL, and the shift of Flux follows them."""
+    pipeline = make(kind, tmp_path / "pipeline")
+    checkpoint = with_prompts(_load(kind, tmp_path / "pipeline", 12), PROMPTS)
+    expected = _theirs(kind, pipeline, 4.0, 3, monkeypatch, 12)
+    np.testing.assert_allclose(_ours(checkpoint, 4.0, 3), expected, atol=1e-4)
+    if checkpoint.text is not None and kind == "sdxl":
+        assert checkpoint.text.recorded["target_size"] == (24, 24)
+
+
+def test_what_a_pipeline_makes_of_no_text_is_part_of_what_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two folders with the same encoders, of which one zeroes what no negative prompt is encoded to."""
+    monkeypatch.setenv("DIFFEVAL_CACHE", str(tmp_path / "cache"))
+    for zeros in (True, False, True):
+        folder = tmp_path / f"pipeline-{zeros}"
+        pipeline = make("sdxl", folder)
+        pipeline.register_to_config(force_zeros_for_empty_prompt=zeros)
+        _index(folder, force_zeros_for_empty_prompt=zeros)
+        found = _ours(with_prompts(load(folder), PROMPTS[1:]), 5.0, 2, 1)
+        expected = _theirs("sdxl", pipeline, 5.0, 2, monkeypatch, prompts=PROMPTS[1:])
+        np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+def test_an_empty_prompt_is_a_text_and_no_negative_prompt_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipeline, prompts = make("sdxl", tmp_path / "pipeline"), (Prompt("0", ""),)
+    expected = _theirs("sdxl", pipeline, 5.0, 2, monkeypatch, prompts=prompts)
+    found = _ours(with_prompts(load(tmp_path / "pipeline"), prompts), 5.0, 2, 1)
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+def test_means_and_spreads_of_latents_are_taken_where_the_pipeline_takes_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "pipeline"
+    pipeline = make("sdxl", folder)
+    moments = {"latents_mean": [0.1, -0.2, 0.3, 0.0], "latents_std": [1.5, 0.7, 1.0, 2.0]}
+    pipeline.vae.register_to_config(**moments)
+    config = folder / "vae" / "config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | moments))
+    checkpoint = with_prompts(load(folder), PROMPTS)
+    np.testing.assert_allclose(_ours(checkpoint, 5.0, 2), _theirs("sdxl", pipeline, 5.0, 2, monkeypatch), atol=1e-4)
+    assert checkpoint.latents is not None
+    x = torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(0))
+    z = checkpoint.latents._unscaled(x)
+    mean, spread = (torch.tensor(one).view(1, 4, 1, 1) for one in moments.values())
+    torch.testing.assert_close(z, x * spread / 0.13025 + mean)
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes", "steps", "said"),
+    [
+        ("sd3", {"stochastic_sampling": True}, 4, "with stochastic_sampling draws noise that could not belong"),
+        ("sd3", {"num_train_timesteps": 500}, 4, "has num_train_timesteps 500, needs 1000"),
+        ("lcm", {}, 60, "LCMScheduler does not take 60 steps"),
+    ],
+)
+def test_what_cannot_be_sampled_as_it_is_declared_is_one_line(
+    tmp_path: Path, kind: str, changes: dict[str, Any], steps: int, said: str
+) -> None:
+    folder = tmp_path / "pipeline"
+    make(kind, folder)
+    config = folder / "scheduler" / "scheduler_config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | changes))
+    with pytest.raises(DiffevalError, match=said) as caught:
+        _ours(with_prompts(load(folder), PROMPTS), 5.0, steps)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_network_that_was_offloaded_can_be_brought_back(saved: Path) -> None:
+    checkpoint = with_prompts(load(saved), PROMPTS)
+    settings = Settings(n=2, steps=3, device="cpu")
+    parted: Any = plan_images(checkpoint, dataclasses.replace(settings, offload=True)).generator
+    expected = parted.images(range(2))
+    whole: Any = plan_images(checkpoint, settings).generator
+    np.testing.assert_array_equal(whole.images(range(2)), expected)
+
+
+def test_a_text_is_as_long_as_the_encoder_that_reads_most_of_it(pair: tuple[str, Any, Checkpoint]) -> None:
+    kind, _, checkpoint = pair
+    longest = {"sd3": 77, "sd3-t5": 256, "flux-dev": 512, "flux-schnell": 512, "dit": None, "ldm": None}
+    assert (checkpoint.text.longest if checkpoint.text else None) == longest.get(kind, 24)
