@@ -111,7 +111,7 @@ def _refuse_misspelt(found: Gate, run: Evidence, baseline: Evidence | None) -> N
     for name, rule in found.rules:
         known = checks if rule.check is not None else scores
         meant = None if rule.reduce else misspelt(rule.subject, known)
-        if meant is not None:
+        if meant is not None and rule.level == "error":  # of a warning the outcome says it
             kind = "check" if rule.check is not None else "score"
             raise DiffevalError(
                 f"gate: {found.path}: rule {name}: there is no {kind} {rule.subject!r}; did you mean {meant!r}?"

@@ -10,6 +10,7 @@ import pytest
 from gate_records import HIGHER, MakeRun, WriteGate, checks, score
 from typer.testing import CliRunner, Result
 
+from diffeval.checks.check import CHECKS as REGISTERED
 from diffeval.cli.app import make_app
 from diffeval.errors import DiffevalError, NoEvidenceError
 from diffeval.gate.calibrate import calibrate, disagrees, propose, rates, rounded_up
@@ -20,6 +21,7 @@ from diffeval.gate.lint import RANGES, lint
 from diffeval.gate.reading import read_gate
 from diffeval.gate.selftest import selftest
 from diffeval.gate.starter import starter_text
+from diffeval.gate.vocabulary import CHECKS, SCORES
 from diffeval.metrics.metric import METRICS
 
 NORMAL = NormalDist()
@@ -214,6 +216,11 @@ def test_the_ranges_that_lint_knows_are_of_scores_that_exist() -> None:
     known = {name: METRICS[metric].direction(name) for metric in METRICS for name in METRICS[metric].scores}
     assert set(RANGES) <= set(known)
     assert all(known[name] for name in HIGHER)
+
+
+def test_the_names_that_the_gate_knows_are_those_that_diffeval_has() -> None:
+    assert {score for metric in METRICS for score in METRICS[metric].scores} == SCORES
+    assert set(CHECKS) == set(REGISTERED)
 
 
 def test_lint_leaves_with_2_where_a_rule_is_worthless(make_run: MakeRun, write_gate: WriteGate) -> None:

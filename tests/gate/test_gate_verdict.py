@@ -162,6 +162,27 @@ def test_a_name_that_is_nearly_one_of_the_run_is_a_mistake_in_the_file(
         gate(run, config=write_gate('[[rule]]\ncheck = "noise_schedule"\n'))
 
 
+def test_a_name_that_diffeval_has_is_missing_evidence_however_near_another_is(
+    make_run: MakeRun, write_gate: WriteGate
+) -> None:
+    run = make_run("one", [score("precision", 0.9, 0.01)])
+    config = write_gate('[[rule]]\nscore = "r_precision"\nmin = 0.5\n[[rule]]\nscore = "precision"\nmin = 0.99\n')
+    verdict = gate(run, config=config)
+    assert {one.subject: one.status for one in verdict.outcomes} == {"precision": "fail", "r_precision": "no-evidence"}
+    assert verdict.status == "fail"
+
+
+def test_a_warning_about_a_misspelt_name_hides_no_failure(make_run: MakeRun, write_gate: WriteGate) -> None:
+    run = make_run("one", [score("fid_debiased", 1.0, 0.1)])
+    config = write_gate(
+        '[[rule]]\nscore = "fid_debaised"\nmax = 9\nlevel = "warn"\n[[rule]]\nscore = "fid_debiased"\nmax = 0.1\n'
+    )
+    verdict = gate(run, config=config)
+    assert verdict.status == "fail"
+    (warned,) = [one for one in verdict.outcomes if one.level == "warn"]
+    assert "did you mean 'fid_debiased'" in warned.sentence
+
+
 def test_in_python_it_is_one_call(make_run: MakeRun, write_gate: WriteGate) -> None:
     run = make_run("one", [score("a", 1.0, 0.1)])
     verdict = diffeval.gate(str(run), config=str(write_gate(PASSES)))
