@@ -1,13 +1,13 @@
 """The difference of one score between two runs, with its error; paired where seeds and classes, or prompts, agree."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from diffeval.compare.errors import paired, same_images, same_prompts, unpaired
 from diffeval.compare.protocols import MAKING, MEASURES, allowed, differing, named
 from diffeval.compare.side import Side, read_side, title
-from diffeval.compare.uncertain import Uncertain, stored
+from diffeval.compare.uncertain import Uncertain, limited, stored
 from diffeval.errors import DiffevalError, NoEvidenceError
 from diffeval.runs.records import Score
 
@@ -137,6 +137,10 @@ def difference_of(
     assert ours.value is not None, "Side.score has looked"
     assert theirs.value is not None, "Side.score has looked"
     found, is_paired, how = _apart(name, ours, theirs, one, other)
+    if moves_with_n(ours):
+        found = found.together()
+    if limited(ours) or limited(theirs):
+        found = replace(found, fixed=1.0, squared=0.0, second=None)
     return Difference(
         title(ours), ours.higher_is_better, (ours.value, theirs.value), (ours.n, theirs.n), found, is_paired, how
     )

@@ -13,13 +13,16 @@ error.
 """
 
 from collections.abc import Mapping
-from math import sqrt
+from dataclasses import replace
+from math import isclose, sqrt
 
 import numpy as np
 import numpy.typing as npt
 
+from diffeval.compare.shares import Table
 from diffeval.compare.side import Side
-from diffeval.compare.uncertain import Uncertain
+from diffeval.compare.uncertain import CONFIDENCE, Second, Uncertain
+from diffeval.metrics.student import quantile
 from diffeval.metrics.variance import DifferenceError, paired_error, terms_from, unpaired_error
 
 Array = npt.NDArray[np.float64]
@@ -60,7 +63,7 @@ def paired(name: str, value: float, one: Side, other: Side) -> tuple[Uncertain, 
     ours, theirs = (side.terms(TERMS_OF.get(name, name)) for side in (one, other))
     if name in TERMS_OF:  # it moves as the plain distance does
         ours.pop("moves", None)
-    n = max(one.results.provenance.n, other.results.provenance.n)
+    n = one.results.provenance.n
     if same_prompts(one, other) and _alike("by_prompt", ours, theirs):
         known = np.isfinite(ours["by_prompt"])
         moved = (ours["by_prompt"] - theirs["by_prompt"])[known]
@@ -84,8 +87,17 @@ def unpaired(name: str, value: float, one: Side, other: Side) -> Uncertain | Non
     ours, theirs = (side.terms(TERMS_OF.get(name, name)) for side in (one, other))
     if TERMS_OF.get(name, name) != FRECHET or "pseudo" not in ours or "pseudo" not in theirs:
         return None  # other scores stored an interval of their own, which knows more
-    n = max(one.results.provenance.n, other.results.provenance.n)
-    return _of(value, unpaired_error(terms_from(ours), terms_from(theirs)), n)
+    error = unpaired_error(terms_from(ours), terms_from(theirs))
+    found, own = _of(value, error, one.results.provenance.n), terms_from(theirs).variance()
+    whole = error.variance + error.caution
+    if not whole:
+        return found
+    squared = (own.pairs + own.caution) / whole
+    return replace(
+        found,
+        squared=found.squared - squared,
+        second=Second(other.results.provenance.n, (own.own + own.across) / whole, squared),
+    )
 
 
 def _alike(kind: str, ours: Mapping[str, Array], theirs: Mapping[str, Array]) -> bool:
@@ -124,10 +136,11 @@ def _of_terms(value: float, ours: Array, theirs: Array, labels: npt.NDArray[np.i
             within = np.bincount(places, (moved - means[places]) ** 2) / (sizes - 1)
             error = sqrt(float((sizes * within).sum())) / n
     found = _usual(value, error, n - classes, n)
-    if not set(np.unique(np.concatenate([ours, theirs])).tolist()) <= {0.0, 1.0}:
+    shares = set(np.unique(np.concatenate([ours, theirs])).tolist()) <= {0.0, 1.0}
+    if not shares or not isclose(value, float(moved.mean()), abs_tol=1e-6):
         return found
-    # Of shares: half an image more in each cell of the 2 by 2 table, so that no few differing images claim certainty.
-    # Source: Agresti and Min 2005.
-    gained, lost = float((moved > 0).sum()) + 0.5, float((moved < 0).sum()) + 0.5
-    least = sqrt(gained + lost - (gained - lost) ** 2 / (n + 2)) / (n + 2)
-    return Uncertain(value, error, max(error, least), max(error, least), found.freedom, n)
+    # The error of shares depends on their difference, and few images differ: counts decide, whatever the classes.
+    table = Table(n, int((moved > 0).sum()), int((moved < 0).sum()))
+    reach = quantile(CONFIDENCE, None)
+    below, above = (abs(table.bound(reach, upper=upper) - table.value) / reach for upper in (False, True))
+    return Uncertain(value, error, below, above, None, n, table=table)

@@ -259,6 +259,7 @@ def _relative(
         std_error=sqrt(change.std_error**2 + more),
         below=sqrt(change.below**2 + more),
         above=sqrt(change.above**2 + more),
+        table=None,  # the counts know nothing of the margin's error
     )
     return Question(wider, share * theirs.value, where=where, expected=0.0)
 

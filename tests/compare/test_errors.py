@@ -15,6 +15,7 @@ from diffeval.metrics.frechet import Moments
 from diffeval.metrics.kid import kid
 from diffeval.metrics.manifold import manifold
 from diffeval.metrics.metric import Estimate, FeatureSet
+from diffeval.metrics.variance import terms_from
 from diffeval.runs.records import Protocol
 
 Array = npt.NDArray[np.float64]
@@ -59,7 +60,7 @@ def test_classes_of_fixed_shares_are_no_part_of_the_error() -> None:
 
 
 def test_runs_that_agree_on_every_image_are_not_certain_to_be_equal() -> None:
-    """Agresti and Min's table with half an image in each cell: where none differs its error is 1 / (n + 2)."""
+    """Tango's bound: where no image differs it is z^2 / (n + z^2)."""
     right = np.ones(98)
     found = difference_of(_terms_side("one", right), _terms_side("other", right.copy()), "class_accuracy")
     # The same checkpoint and seed: these are the same images.
@@ -67,7 +68,7 @@ def test_runs_that_agree_on_every_image_are_not_certain_to_be_equal() -> None:
     other = side("other", [score("class_accuracy", 1.0, 0.0, n=98)], {"class_accuracy.term": right}, n=98, sha256="b")
     apart = difference_of(_terms_side("one", right), other, "class_accuracy")
     assert (apart.value, apart.std_error) == (0.0, 0.0)
-    assert apart.found.above == pytest.approx(1 / 100)
+    assert apart.bound(0.95, upper=True) == pytest.approx(1.644854**2 / (98 + 1.644854**2), rel=1e-6)
 
 
 @pytest.mark.parametrize(("correlated", "seed"), [(0.0, 1), (0.0, 0), (0.9, 0)])
@@ -97,6 +98,33 @@ def test_intervals_of_shares_near_one_hold_the_truth(seed: int) -> None:
         found = difference_of(*sides, "class_accuracy")
         held += found.ci95[0] <= 0.02 <= found.ci95[1]
     assert held / 300 > 0.95 - ROOM
+
+
+def test_independent_distances_need_images_each_by_its_own_count() -> None:
+    """What falls with the images of a run of 80 does so from 80, and with those of one of 240 from 240."""
+    random = _random(7)
+    known = FeatureSet(random.standard_normal((240, 4)))
+    apart = [
+        _run(name, _frechet(FeatureSet(1.5 * random.standard_normal((n, 4)) + shift), known), n, seed)
+        for name, n, shift, seed in (("one", 80, 0.8, 0), ("other", 240, 0.0, 1))
+    ]
+    found = difference_of(*apart, "fid_debiased").found
+    parts = [terms_from(one.terms("fid_debiased")).variance() for one in apart]
+    target = (found.value / (2 * (1.644854 + 0.841621))) ** 2
+
+    def variance(counts: tuple[float, float]) -> float:
+        return sum(
+            (part.own + part.across) * n / many + (part.pairs + part.caution) * (n / many) ** 2
+            for part, n, many in zip(parts, (80, 240), counts, strict=True)
+        )
+
+    both, held = (found.needed(found.value / 2, held=one) for one in (False, True))
+    assert both is not None
+    assert held is not None
+    assert variance((80, 240)) == pytest.approx(found.above**2)
+    assert variance((both, both)) == pytest.approx(target, rel=0.03)
+    assert variance((held, 240)) == pytest.approx(target, rel=0.03)
+    assert held < both
 
 
 def _run(name: str, estimate: Estimate, n: int, seed: int = 0) -> Side:

@@ -7,7 +7,7 @@ from made_runs import score
 from scipy.stats import norm
 from scipy.stats import t as student
 
-from diffeval.compare.uncertain import Uncertain, stored
+from diffeval.compare.uncertain import Uncertain, limited, stored
 from diffeval.metrics.student import quantile, tail
 from diffeval.runs.records import Score
 
@@ -74,6 +74,46 @@ def test_needed_images_with_all_three_kinds_of_variance() -> None:
     assert error * float(norm.ppf(0.95) + norm.ppf(0.8)) == pytest.approx(0.1, rel=1e-3)
     stuck = Uncertain(0.1, 0.2, 0.2, 0.2, None, 100, fixed=0.2)
     assert stuck.needed() is None
+
+
+REACH = float(norm.ppf(0.95) + norm.ppf(0.8))
+
+
+def test_independent_numbers_need_images_each_by_its_own_count() -> None:
+    """Errors of 0.4 at 300 images and 0.1 at 2000: with N of each, or N against the 2000, 0.7 is told from 0."""
+    one, other = Uncertain(0.7, 0.4, 0.4, 0.4, None, 300), Uncertain(0.0, 0.1, 0.1, 0.1, None, 2000)
+    target = (0.7 / REACH) ** 2
+    assert one.less(other).needed() == pytest.approx((0.16 * 300 + 0.01 * 2000) / target, abs=1)
+    assert one.less(other).needed(held=True) == pytest.approx(0.16 * 300 / (target - 0.01), abs=1)
+    # The 2000 alone err by 0.1, and 0.1 REACH is more than 0.2.
+    assert one.less(other).needed(truth=0.2, held=True) is None
+    assert one.less(other).needed(truth=0.2) == pytest.approx(68 / (0.2 / REACH) ** 2, abs=1)
+
+
+def test_two_numbers_that_must_stand_on_as_many_images_need_more_of_both() -> None:
+    both = Uncertain(0.3, 0.2, 0.2, 0.2, None, 100).less(Uncertain(0.0, 0.2, 0.2, 0.2, None, 100)).together()
+    assert both.needed(held=True) == both.needed() == pytest.approx(100 * 0.08 / (0.3 / REACH) ** 2, abs=1)
+
+
+def test_a_class_needs_images_of_the_run() -> None:
+    """50 images of a class are a twentieth of the run."""
+    found = Uncertain(0.1, 0.2, 0.2, 0.2, None, 50, part=0.05)
+    assert found.images == 1000
+    assert found.needed() == pytest.approx(1000 * (0.2 * REACH / 0.1) ** 2, abs=1)
+    other = Uncertain(0.0, 0.1, 0.1, 0.1, None, 100, part=0.05)
+    target = (0.1 / REACH) ** 2
+    assert found.less(other).needed() == pytest.approx((0.04 * 1000 + 0.01 * 2000) / target, abs=1)
+
+
+def test_a_score_that_the_reference_limits_needs_no_number_of_images() -> None:
+    at_limit, below = (score("recall", 0.5, 0.03, n=100, higher=True, n_k=used) for used in (60, 100))
+    assert (limited(at_limit), limited(below)) == (True, False)
+    found = stored(at_limit)
+    assert found is not None
+    assert found.needed(0.45) is None
+    free = stored(below)
+    assert free is not None
+    assert free.needed(0.45) == pytest.approx(100 * (0.03 * REACH / 0.05) ** 2, abs=1)
 
 
 def test_stored_intervals_decide_how_far_bounds_reach() -> None:

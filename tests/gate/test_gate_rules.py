@@ -135,6 +135,26 @@ def test_a_relative_margin_where_higher_is_better(make_run: MakeRun) -> None:
     assert reading.worst.found.std_error == pytest.approx(math.sqrt(0.02**2 + 0.03**2), rel=1e-6)
 
 
+def test_a_relative_margin_of_paired_shares_carries_the_error_of_the_baseline(make_run: MakeRun) -> None:
+    """The counts of images that differ say nothing of how far the margin itself may be off."""
+    old, new = np.ones(1000), np.ones(1000)
+    old[:200] = 0
+    new[:215] = 0
+    error = math.sqrt(0.8 * 0.2 / 1000)
+    paths = [
+        make_run(name, [score("class_accuracy", right.mean(), error)], terms={"class_accuracy.term": right}, sha=sha)
+        for name, right, sha in (("old", old, "ab" * 32), ("new", new, "cd" * 32))
+    ]
+    share = _read({"score": "class_accuracy", "max_regression": {"rel": 0.5}}, paths[1], paths[0]).worst
+    alone = _read({"score": "class_accuracy", "max_regression": {"abs": 0.4}}, paths[1], paths[0]).worst
+    assert share is not None
+    assert alone is not None
+    # Half of V(b - c) goes, half of V(c) comes, and a quarter of V(b) goes, V(b) and V(c) being alike.
+    more = 0.25 * error**2 - 0.5 * alone.found.std_error**2
+    assert more > 0
+    assert share.bound == pytest.approx(0.015 + Z95 * math.sqrt(alone.found.above**2 + more), rel=1e-6)
+
+
 def test_a_share_of_what_may_be_0_is_no_margin(make_run: MakeRun) -> None:
     old = make_run("old", [score("fid_debiased", 0.01, 0.01)], seed=1)
     new = make_run("new", [score("fid_debiased", 0.01, 0.01)])
