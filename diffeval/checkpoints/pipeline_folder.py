@@ -17,7 +17,7 @@ from diffeval.checkpoints.components import files_of, read_component, read_token
 from diffeval.checkpoints.declaration import UNIT_RANGE, Declaration
 from diffeval.checkpoints.latents import Latents
 from diffeval.checkpoints.options import LoadOptions
-from diffeval.checkpoints.pipeline_sampling import as_called, declared_shape, drawn_shape
+from diffeval.checkpoints.pipeline_sampling import FLUX_SIDE, as_called, declared_shape, drawn_shape
 from diffeval.checkpoints.pipelines import KINDS, Kind
 from diffeval.checkpoints.safety import CLASSES, safety_checker
 from diffeval.checkpoints.scheduler_config import FILE, DeclaredScheduler, read_json, read_scheduler
@@ -57,6 +57,12 @@ class PipelineFolder:
         network, latents = parts[kind.network], latents_of(parts[kind.vae], kind, folder / kind.network)
         text = _text(folder, kind, index, classes, parts, shape)
         found = _found(folder, kind, index, network, scheduler, text, declared)
+        if kind.text == "flux" and options.shape is None:
+            sides = f"{latents_channels(parts[kind.vae])},{FLUX_SIDE},{FLUX_SIDE}"
+            changed = (
+                *changed,
+                f"no file says how large images are: latents are {sides}, as its pipeline draws (--shape)",
+            )
         found = dataclasses.replace(found, assumptions=(*found.assumptions, *changed))
         checkpoint = build(found, options)
         if checkpoint.shape[0] != latents_channels(parts[kind.vae]):

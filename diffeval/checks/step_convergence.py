@@ -14,6 +14,7 @@ from itertools import pairwise
 import numpy as np
 
 from diffeval.checks.check import CAUSES, Finding, Row, Subject, check
+from diffeval.diffusion.flow import SCHEDULER as FLOW
 from diffeval.diffusion.samplers import SAMPLERS, Sampler, is_stochastic, named_sampler
 from diffeval.diffusion.sampling import Generator
 from diffeval.diffusion.schedule import NoiseSchedule, from_betas
@@ -98,7 +99,8 @@ def step_convergence(
     finding = _judge(first, second, least_order, most_apart, floor)
     if mine.scheduler == generator.sampler.scheduler:
         return finding
-    stand_in = f"{generator.sampler.scheduler} draws noise at its steps, {first.name} stands in for it: "
+    why = "steps along flows alone" if generator.sampler.scheduler == FLOW else "draws noise at its steps"
+    stand_in = f"{generator.sampler.scheduler} {why}, {first.name} stands in for it: "
     return dataclasses.replace(finding, summary=stand_in + finding.summary)
 
 
@@ -118,7 +120,8 @@ def _usable(schedule: NoiseSchedule) -> int:
 def deterministic(generator: Generator, schedule: NoiseSchedule) -> Sampler:
     """The sampler without what makes its images random or clips them; DDIM where nothing of it would be left."""
     sampler = generator.sampler
-    if is_stochastic(sampler) and sampler.scheduler != "DDIMScheduler":
+    # A flow that ends where its signal does is no flow of diffusers' any more.
+    if sampler.scheduler == FLOW or (is_stochastic(sampler) and sampler.scheduler != "DDIMScheduler"):
         return named_sampler("ddim", schedule, generator.prediction, bounded=False)
     config = {key: value for key, value in sampler.config.items() if key not in ALTERING}
     if "clip_sample" in sampler.config or sampler.scheduler == "DDIMScheduler":

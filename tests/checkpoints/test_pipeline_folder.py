@@ -4,6 +4,7 @@ import dataclasses
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,9 @@ from transformers import CLIPConfig, CLIPImageProcessor
 
 from diffeval.checkpoints.checkpoint import Checkpoint, load
 from diffeval.checkpoints.options import LoadOptions
+from diffeval.checkpoints.pipeline_sampling import declared_shape
+from diffeval.checkpoints.pipelines import KINDS
+from diffeval.checkpoints.scheduler_config import read_json
 from diffeval.checkpoints.text import with_prompts
 from diffeval.checks.pipeline import pipeline_faults
 from diffeval.checks.sampling_scheduler import sampling_faults
@@ -507,3 +511,11 @@ def test_a_text_is_as_long_as_the_encoder_that_reads_most_of_it(pair: tuple[str,
     kind, _, checkpoint = pair
     longest = {"sd3": 77, "sd3-t5": 256, "flux-dev": 512, "flux-schnell": 512, "dit": None, "ldm": None}
     assert (checkpoint.text.longest if checkpoint.text else None) == longest.get(kind, 24)
+
+
+def test_flux_says_that_no_file_names_a_size(tmp_path: Path) -> None:
+    make("flux-schnell", tmp_path / "flux")
+    flux = read_json(tmp_path / "flux" / "transformer" / "config.json")
+    assert flux["in_channels"] == 16
+    assert declared_shape(SimpleNamespace(config=SimpleNamespace(**flux)), KINDS["FluxPipeline"]) == (4, 128, 128)
+    assert not load(tmp_path / "flux", LoadOptions(shape=SHAPE)).assumptions

@@ -64,8 +64,11 @@ def sample(
         target = write(run.path, harvest.images, n)
         if common.json:
             document("diffeval.sample/1", run=str(run.path), images=str(target), n=n)
-        else:
-            print(f"{n} images in {_relative(target)}\nrun   {run.path}")
+            return
+        results = run.results()
+        for warning in () if results is None else results.warnings:
+            print(f"warning: {warning}")
+        print(f"{n} images in {_relative(target)}\nrun   {run.path}")
 
 
 def _relative(path: Path) -> Path:
