@@ -32,9 +32,10 @@ def _runs(comparison: Comparison) -> str:
 
 
 def _warnings(comparison: Comparison) -> Iterator[str]:
-    for one, other in comparison.same:
+    for runs in _alike(comparison):
+        *most, last = map(label, runs)
         yield (
-            f"{label(one)} and {label(other)} measured the same images: the same checkpoint, seed, n and protocol. "
+            f"{', '.join(most)} and {last} measured the same images: the same checkpoint, seed, n and protocol. "
             f"Another seed shows how far scores scatter."
         )
     reasons = [pair.why for one in comparison.scores for pair in one.pairs if pair.why]
@@ -49,6 +50,18 @@ def _warnings(comparison: Comparison) -> Iterator[str]:
     versions = {side.results.provenance.versions.get("diffeval") for side in comparison.sides}
     if len(versions) > 1:
         yield f"warning: the runs were made by different versions of diffeval: {', '.join(sorted(map(str, versions)))}"
+
+
+def _alike(comparison: Comparison) -> list[list[int]]:
+    """Runs of the same images together: of three or more every pair is one."""
+    groups: list[list[int]] = []
+    for one, other in comparison.same:
+        held = next((group for group in groups if one in group), None)
+        if held is None:
+            groups.append([one, other])
+        elif other not in held:
+            held.append(other)
+    return groups
 
 
 def _remedy(comparison: Comparison, untested: set[str]) -> list[str]:

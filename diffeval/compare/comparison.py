@@ -18,6 +18,10 @@ from diffeval.runs.records import Score
 
 # Images used of those that there are, where a score takes no more than the reference allows.
 USED = ("n_k", "n_used")
+# Of where and with what a run was made: where these agree, so do the values of the same images.
+ALIKE = ("batch", "device", "threads", "versions", "git", "host")
+# Of a score's standard error, that its last digits are below.
+DUST = 1e-3
 
 
 def compare(*runs: Path | str, scores: Sequence[str] | None = None, may_differ: Collection[str] = ()) -> Comparison:
@@ -30,13 +34,17 @@ def compare(*runs: Path | str, scores: Sequence[str] | None = None, may_differ: 
             ``source`` for ready-made images beside sampled ones. Other runs that differ get no verdict.
 
     Raises:
-        DiffevalError: if a directory is no run, is given twice, or a name is unknown.
+        DiffevalError: if a directory is no run, is not as the run wrote it, is given twice, or a name is unknown; if
+            two runs measured the same images alike, and not the same values.
         NoEvidenceError: if a run is not finished, or no two have a score or a check in common.
     """
     check_names(may_differ)
     sides = _read(runs)
     names = _chosen(sides, scores)
     together = [name for name in names if sum(name in side.titles for side in sides) > 1]
+    same = tuple(pair for pair in pairs_of(len(sides)) if same_thing(sides[pair[0]], sides[pair[1]]))
+    for one, other in same:
+        _refuse_contradiction(sides[one], sides[other])
     checks, agreeing = _checks(sides)
     if not together and not agreeing and not checks:
         raise NoEvidenceError(f"compare: no score is in two of the runs: {_told(sides)}")
@@ -52,7 +60,7 @@ def compare(*runs: Path | str, scores: Sequence[str] | None = None, may_differ: 
         agreeing=agreeing,
         differing=_differing(sides),
         tested=tuple(may_differ),
-        same=tuple(pair for pair in pairs_of(len(sides)) if same_thing(sides[pair[0]], sides[pair[1]])),
+        same=same,
     )
 
 
@@ -68,6 +76,27 @@ def _read(runs: Sequence[Path | str]) -> tuple[Side, ...]:
     return tuple(read_side(run) for run in runs)
 
 
+def _refuse_contradiction(one: Side, other: Side) -> None:
+    """Refuses two runs that measured the same images with the same software and device, and not the same values.
+
+    Elsewhere the last digits move: those of a value that are far below its error say nothing.
+    """
+    ours, theirs = one.results.provenance, other.results.provenance
+    if any(getattr(ours, key) != getattr(theirs, key) for key in ALIKE):
+        return
+    for name in (name for name in one.titles if name in other.titles):
+        for n in set(one.counts(name)) & set(other.counts(name)):
+            left, right = one.score(name, n), other.score(name, n)
+            assert left.value is not None, "Side.score has looked"
+            assert right.value is not None, "Side.score has looked"
+            dust = max(DUST * (left.std_error or 0.0), 1e-9 * abs(left.value))
+            if abs(left.value - right.value) > dust:
+                raise DiffevalError(
+                    f"compare: {one.name} and {other.name} measured the same images, and have {name} {left.value:g} "
+                    f"and {right.value:g}; measure one of them again with --fresh"
+                )
+
+
 def _chosen(sides: Sequence[Side], scores: Sequence[str] | None) -> list[str]:
     """Titles of scores, in the order of the runs; of those that the user names, in his."""
     held = dict.fromkeys(name for side in sides for name in side.titles)
@@ -75,6 +104,8 @@ def _chosen(sides: Sequence[Side], scores: Sequence[str] | None) -> list[str]:
     known = [*(name for name in held if name == FRECHET), *(name for name in held if name != FRECHET)]
     if scores is None:
         return known
+    if not scores:
+        raise DiffevalError("compare: no score is named; name some, or leave --scores out for all")
     found: list[str] = []
     for name in scores:
         titles = [one for one in known if name in (one, one.partition(" (")[0])]

@@ -86,10 +86,10 @@ class Side:
 
 
 def read_side(path: Path | str) -> Side:
-    """Reads a run directory.
+    """Reads a run directory with its seal.
 
     Raises:
-        DiffevalError: if it is none, or what it holds is damaged.
+        DiffevalError: if it is none, or what it holds is damaged, or is not as the run wrote it.
         NoEvidenceError: if it is not finished.
     """
     folder = Path(path)
@@ -116,4 +116,8 @@ def read_side(path: Path | str) -> Side:
     arrays = run.arrays("terms")
     if arrays is None and (folder / "terms.npz").exists():
         raise DiffevalError(f"compare: {folder / 'terms.npz'} is damaged; run its command again with --fresh")
+    try:
+        run.require_whole()
+    except DiffevalError as error:
+        raise DiffevalError(f"compare: {str(error).removeprefix('results: ')}") from error
     return Side(str(folder), results, arrays or {})

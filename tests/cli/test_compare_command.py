@@ -102,6 +102,15 @@ def test_the_same_images_are_called_that() -> None:
     assert "the same" in done.stdout.splitlines()[-3]
 
 
+def test_repeats_are_told_in_one_line() -> None:
+    for name in ("a", "b", "c"):
+        _write(name, {"kid": 3.0})
+    _write("d", {"kid": 3.0}, seed=1)
+    _write("e", {"kid": 3.0}, seed=1)
+    lines = [line for line in _run("a", "d", "b", "e", "c").stdout.splitlines() if "the same images:" in line]
+    assert [line.partition(" measured")[0] for line in lines] == ["A, C and E", "B and D"]
+
+
 def test_three_runs_are_ranked() -> None:
     for place, value in enumerate((3.0, 1.05, 1.0)):
         _write(f"run{place}", {"kid": value}, seed=place)
@@ -115,7 +124,7 @@ def test_three_runs_are_ranked() -> None:
 
 def test_checks_that_differ_stand_beside_each_other() -> None:
     _write("one", {"kid": 3.0}, checks=(CheckResult("ema", "pass", "fine"), CheckResult("vae", "pass", "fine")))
-    _write("bad", {"kid": 3.1}, checks=(CheckResult("ema", "fail", "raw weights"), CheckResult("vae", "pass", "fine")))
+    _write("bad", {"kid": 3.0}, checks=(CheckResult("ema", "fail", "raw weights"), CheckResult("vae", "pass", "fine")))
     said = _run("one", "bad").stdout
     assert "ema    pass  fail" in said
     assert "B ema: raw weights" in said

@@ -9,7 +9,7 @@ from made_runs import PROTOCOL, score, side, write
 
 import diffeval
 from diffeval.compare.comparison import compare
-from diffeval.compare.difference import difference_of, same_thing
+from diffeval.compare.difference import difference, difference_of, same_thing
 from diffeval.compare.document import comparison_document, label
 from diffeval.compare.protocols import allowed, differing, named
 from diffeval.errors import DiffevalError, NoEvidenceError
@@ -169,6 +169,36 @@ def test_the_same_images_differ_by_exactly_nothing() -> None:
     assert apart.p_value == 1.0
 
 
+def test_the_same_images_cannot_have_two_values(tmp_path: Path) -> None:
+    """Measured alike; on another device the last digits may move, and below the error they say nothing."""
+    one, other = (write(tmp_path / name, [score("kid", value, 0.1)]) for name, value in (("one", 1.0), ("two", 1.2)))
+    with pytest.raises(
+        DiffevalError, match=r"one and .*two measured the same images, and have kid 1 and 1\.2; measure"
+    ):
+        compare(one, other)
+    dust = write(tmp_path / "dust", [score("kid", 1.00001, 0.1)])
+    assert compare(one, dust).same == ((0, 1),)
+    newer = write(tmp_path / "newer", [score("kid", 1.2, 0.1)], version="0.2.0")
+    assert compare(one, newer).same == ((0, 1),)
+
+
+def test_results_that_were_edited_are_not_compared(tmp_path: Path) -> None:
+    runs = [write(tmp_path / f"run{seed}", [score("kid", 1.0 + seed, 0.1)], seed=seed) for seed in (0, 1)]
+    assert difference(*runs, "kid").value == -1.0
+    path = runs[1] / "results.json"
+    path.write_text(path.read_text().replace('"value": 2.0', '"value": 0.5'))
+    for asked in (lambda: difference(*runs, "kid"), lambda: compare(*runs)):
+        with pytest.raises(DiffevalError, match=r"^compare: .*was changed after the run wrote it"):
+            asked()
+
+
+def test_a_run_that_never_had_terms_is_not_paired() -> None:
+    found = difference_of(
+        side("one", [score("kid", 1.0, 0.1)]), side("other", [score("kid", 2.0, 0.1)], seed=1), "kid"
+    )
+    assert found.how == "independent: one lacks terms.npz"
+
+
 def test_three_runs_are_ranked_with_ties(tmp_path: Path) -> None:
     """1, 1.1 and 3 with errors of 0.2: the first two are not told apart, the third is worse than both."""
     runs = [
@@ -232,6 +262,8 @@ def test_mistakes_are_one_clear_line_each(tmp_path: Path) -> None:
     other = write(tmp_path / "other", [score("recall", 1.0, 0.1)])
     with pytest.raises(NoEvidenceError, match=r"no score is in two of the runs: .*one has kid; .*other has recall"):
         compare(one, other)
+    with pytest.raises(DiffevalError, match="no score is named; name some, or leave --scores out for all"):
+        compare(one, other, scores=[])
     with pytest.raises(DiffevalError, match="none of the runs has a score 'recal'; did you mean 'recall'"):
         compare(one, other, scores=["recal"])
     (other / "terms.npz").write_bytes(b"PK")

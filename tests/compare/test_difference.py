@@ -61,9 +61,8 @@ def test_missing_evidence_is_said(tiny_checkpoint: Path, tmp_path: Path) -> None
         difference(tmp_path / "one", tmp_path / "one", "recall")
     evaluate(tiny_checkpoint, settings=dataclasses.replace(FAST, steps=4), out=tmp_path / "other")
     (tmp_path / "one" / "terms.npz").unlink()
-    without = difference(tmp_path / "one", tmp_path / "other")
-    assert not without.paired
-    assert without.how == f"independent: {tmp_path / 'one'} lacks terms.npz"
+    with pytest.raises(DiffevalError, match=r"^compare: .*one/terms\.npz is missing; copy the whole folder"):
+        difference(tmp_path / "one", tmp_path / "other")
 
 
 def _pair(random: np.random.Generator, shared: float) -> tuple[FeatureSet, FeatureSet]:
