@@ -107,7 +107,7 @@ def test_repeats_are_told_in_one_line() -> None:
         _write(name, {"kid": 3.0})
     _write("d", {"kid": 3.0}, seed=1)
     _write("e", {"kid": 3.0}, seed=1)
-    lines = [line for line in _run("a", "d", "b", "e", "c").stdout.splitlines() if "the same images:" in line]
+    lines = [line for line in _run("a", "d", "b", "e", "c").stdout.splitlines() if "measured the same images:" in line]
     assert [line.partition(" measured")[0] for line in lines] == ["A, C and E", "B and D"]
 
 
