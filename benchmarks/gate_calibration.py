@@ -35,6 +35,7 @@ import torch
 
 from diffeval.compare.difference import difference_of
 from diffeval.compare.side import Side
+from diffeval.compare.uncertain import stored
 from diffeval.data.source import open_source
 from diffeval.diffusion.conditions import balanced_labels
 from diffeval.features.extractor import ExtractorRequest
@@ -200,10 +201,10 @@ def pilot(world: World, reference: FeatureSet) -> dict[str, float]:
     run = scored(world.draw(0.0, random(7, 0), N), reference, 0, ("fid", "precision", "recall"))
     side, margins = run.sides[0], {}
     for name in SCORES:
-        score = side.score(name)
-        assert score.std_error is not None, name
-        assert score.value is not None, name
-        margins[name] = propose(Noise(name, score.value, None, score.std_error, N, 1), len(SCORES)).margin
+        found = stored(side.score(name))
+        assert found is not None, name
+        noise = Noise(name, found.value, None, max(found.below, found.above), N, 1)
+        margins[name] = propose(noise, len(SCORES)).margin
     return margins
 
 

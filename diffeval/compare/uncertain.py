@@ -165,6 +165,25 @@ class Uncertain:
             return self
         return replace(self, squared=self.squared + self.second.squared, second=None)
 
+    def widened(self, more: float) -> "Uncertain":
+        """A difference with more variance, from an error of the second number that it does not hold yet.
+
+        Counts of images that differ, which know nothing of that error, decide no longer.
+        """
+        held = (self.below**2 + self.above**2) / 2
+        share = held / (held + more) if held + more else 1.0
+        one = self.second
+        return replace(
+            self,
+            std_error=sqrt(self.std_error**2 + more),
+            below=sqrt(self.below**2 + more),
+            above=sqrt(self.above**2 + more),
+            squared=share * self.squared,
+            fixed=share * self.fixed if self.fixed < 1 else 1.0,
+            second=one and replace(one, linear=share * one.linear + 1 - share, squared=share * one.squared),
+            table=None,
+        )
+
     def less(self, other: "Uncertain") -> "Uncertain":
         """This number less an independent one; errors to either side stay what they are.
 

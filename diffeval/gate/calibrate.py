@@ -131,7 +131,7 @@ def _noise(sides: Sequence[Side], name: str) -> Noise | None:
         name,
         fmean(values),
         stdev(values) if len(values) > 1 else None,
-        sqrt(fmean(found.std_error**2 for found in known)),
+        sqrt(fmean(max(found.below, found.above) ** 2 for found in known)),
         scores[0].n,
         len(scores),
     )

@@ -25,7 +25,7 @@ class Noise:
         score: its name.
         value: its mean over the runs.
         over_seeds: standard deviation over the runs; None of a single one.
-        stored: root mean square of the standard errors that the runs stored.
+        stored: root mean square of the errors that the runs stored, each as its interval says it to the wider side.
         n: images of each run.
         runs: how many there were.
     """

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from math import ceil
 from typing import Literal
 
 from diffeval.compare.difference import difference_of
@@ -73,7 +72,7 @@ def lint(gate: Gate, run: Evidence | None = None, baseline: Evidence | None = No
             flaws.append(Flaw("error", name, said))
             continue
         flaws += _limits(name, rule)
-        flaws += _sigmas(name, rule, calibration)
+        flaws += _sigmas(name, rule, run, calibration)
         flaws += _noise(name, rule, run, baseline, calibration)
     return (*flaws, *_baseline(gate, baseline))
 
@@ -97,7 +96,8 @@ def _limits(name: str, rule: Rule) -> Iterator[Flaw]:
         yield Flaw("error", name, "a margin of 0 cannot be proven: not even a model that is no worse passes")
 
 
-def _sigmas(name: str, rule: Rule, calibration: Calibration | None) -> Iterator[Flaw]:
+def _sigmas(name: str, rule: Rule, run: Evidence | None, calibration: Calibration | None) -> Iterator[Flaw]:
+    """Margins in the noise of a score that was not calibrated, or with another number of images."""
     if rule.max_regression is None or rule.max_regression.sigmas is None:
         return
     assert calibration is not None, "the gate file needs one"
@@ -105,6 +105,13 @@ def _sigmas(name: str, rule: Rule, calibration: Calibration | None) -> Iterator[
         calibration.sd(rule.subject)
     except DiffevalError as error:
         yield Flaw("error", name, str(error))
+        return
+    if run is None or not any(side.counts(rule.subject) for side in run.sides):
+        return
+    n, counted = run.side_with(rule.subject).score(rule.subject).n, calibration.noises[rule.subject].n
+    if n != counted:
+        said = f"the calibration is of n={counted}, the run of n={n}: no evidence; calibrate with runs of n={n}"
+        yield Flaw("error", name, said)
 
 
 def _noise(
@@ -121,28 +128,30 @@ def _noise(
     if low is not None and high is not None:
         width = found.bound(upper=True) - found.bound(upper=False)
         if width >= high - low:
-            wanted = rounded(ceil(4 * found.n * (width / (high - low)) ** 2))
+            wanted = found.falling_to(((high - low) / (2 * width)) ** 2)
+            advice = "widen it: more images do not help" if wanted is None else f"use about n = {rounded(wanted)}"
             yield Flaw(
                 "error",
                 name,
                 f"the window is {number(high - low)} wide, and at n={found.n} the bounds of the value are "
-                f"{number(width)} apart: it cannot pass; use about n = {wanted}",
+                f"{number(width)} apart: it cannot pass; {advice}",
             )
         return
     margin = None if rule.max_regression is None else _margin(rule.max_regression, found, rule.subject, calibration)
     if not margin:
         return
-    error, how = _error(rule.subject, found, run, baseline)
+    error, how, apart_by = _error(rule.subject, found, run, baseline)
     said = rates(rule.subject, margin, error)
     if said.passes >= POWER:
         return
     least = propose(Noise(rule.subject, found.value, None, error / apart(1.0), found.n, 1)).margin
-    wanted = rounded(ceil(found.n * (least / margin) ** 2))
+    wanted = apart_by.falling_to((margin / least) ** 2)
+    images = " (more images do not help)" if wanted is None else f", or about n = {rounded(wanted)}"
     yield Flaw(
         "error",
         name,
         f"the margin {number(margin)} is inside the noise: at n={found.n}, {how}, a model that is no worse passes "
-        f"{said.passes:.0%} of the time; {PASSING:.0%} takes a margin of {_two(least)}, or about n = {wanted}",
+        f"{said.passes:.0%} of the time; {PASSING:.0%} takes a margin of {_two(least)}{images}",
     )
 
 
@@ -155,16 +164,16 @@ def _margin(margin: Margin, found: Uncertain, score: str, calibration: Calibrati
     return margin.sigmas * calibration.sd(score) if known and calibration and margin.sigmas else None
 
 
-def _error(score: str, found: Uncertain, run: Evidence, baseline: Evidence | None) -> tuple[float, str]:
-    """Standard error of a difference: of this run from the baseline, or from one of other seeds."""
+def _error(score: str, found: Uncertain, run: Evidence, baseline: Evidence | None) -> tuple[float, str, Uncertain]:
+    """Standard error of a difference, of this run from the baseline or from one of other seeds; and what falls so."""
     if baseline is not None:
         try:
             held = difference_of(run.side_with(score), baseline.side_with(score), score)
         except DiffevalError:
             held = None
         if held is not None and held.std_error:
-            return max(held.regression.above, held.std_error), held.how
-    return apart(max(found.below, found.above)), "with other seeds"
+            return max(held.regression.below, held.regression.above), held.how, held.regression
+    return apart(max(found.below, found.above)), "with other seeds", found
 
 
 def _baseline(gate: Gate, baseline: Evidence | None) -> Iterator[Flaw]:

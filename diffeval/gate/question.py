@@ -71,22 +71,27 @@ class Question:
         """How far inside the limit the bound lies; negative where it lies beyond."""
         return self.limit - self.bound if self.upper else self.bound - self.limit
 
-    def needed(self, rules: int = 1) -> int | None:
-        """About how many images would answer it, among so many rules.
+    def needed(self, rules: int = 1, *, held: bool = True) -> int | None:
+        """About how many images of the run would answer it, among so many rules.
 
         Where the number is inside: so many that what is as good as expected passes 4 times in 5. Where it is beyond,
         or there are as many already: so many as would tell the number from the limit if it stays what it is.
+
+        Args:
+            rules: that decide.
+            held: whether an independent baseline stays as it is; otherwise both are to have so many.
         """
         found, limit = self._rising
+        have = found.images if held or found.second is None else min(found.images, found.second.n)
         if self.p_beyond < ALPHA:  # beyond by itself, and not among so many
-            count = found.needed(limit, confidence=1 - ALPHA / rules)
-            return count if count is not None and found.n < count <= MOST else None
+            count = found.needed(limit, confidence=1 - ALPHA / rules, held=held)
+            return count if count is not None and have < count <= MOST else None
         counts = []
         if self.expected is not None and found.value < limit:
-            counts.append(found.needed(limit, truth=self.expected if self.upper else -self.expected))
-        counts.append(found.needed(limit))
+            counts.append(found.needed(limit, truth=self.expected if self.upper else -self.expected, held=held))
+        counts.append(found.needed(limit, held=held))
         for count in counts:
-            if count is not None and found.n < count <= MOST:
+            if count is not None and have < count <= MOST:
                 return count
         return None
 
@@ -151,10 +156,15 @@ class Reading:
             self.questions, key=lambda one: (one.p_beyond if one.p_beyond < ALPHA else 1.0, one.room), default=None
         )
 
-    def needed(self, rules: int = 1) -> int | None:
-        """About how many images would settle the rule among so many; None where no number is known to."""
+    def needed(self, rules: int = 1, *, held: bool = True) -> int | None:
+        """About how many images would settle the rule among so many; None where no number is known to.
+
+        Args:
+            rules: that decide.
+            held: see ``Question.needed``.
+        """
         if self.short_of is not None:
             return self.short_of
         asked = rules * max(1, len(self.questions))
-        open_ones = [one.needed(asked) for one in self.questions if not one.holds]
+        open_ones = [one.needed(asked, held=held) for one in self.questions if not one.holds]
         return None if not open_ones or None in open_ones else max(count for count in open_ones if count is not None)

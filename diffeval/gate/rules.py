@@ -1,7 +1,6 @@
 """A rule against the evidence: which numbers it is about, of which runs, and whether these may be held together."""
 
 from dataclasses import dataclass, replace
-from math import sqrt
 
 from diffeval.compare.difference import Difference, FewerImagesError, difference_of
 from diffeval.compare.protocols import MAKING, SOURCE, Keys, allowed, differing, named
@@ -9,7 +8,7 @@ from diffeval.compare.side import Side
 from diffeval.compare.uncertain import Uncertain, stored
 from diffeval.errors import NoEvidenceError
 from diffeval.gate.calibration import Calibration
-from diffeval.gate.classes import class_regressions, class_values
+from diffeval.gate.classes import class_regressions, class_values, require_classes
 from diffeval.gate.config import Margin, Required, Rule
 from diffeval.gate.evidence import Evidence
 from diffeval.gate.question import ALPHA, Kind, Question, Reading
@@ -51,7 +50,7 @@ def read_rule(name: str, rule: Rule, run: Evidence, against: Against) -> Reading
         _require_alike(side, score, rule, against)
         if rule.max_regression is not None:
             return _read_regression(reading, side, rule.max_regression, against)
-        return _read_limits(reading, side, score)
+        return _read_limits(reading, side, score, against)
     except FewerImagesError as error:
         return replace(reading, missing=str(error).removeprefix("compare: "), short_of=error.needed)
     except NoEvidenceError as error:
@@ -155,10 +154,11 @@ def _apart(wrong: Keys, source: bool) -> str:
     return f"run and baseline differ in {apart}; measure both alike{hint}"
 
 
-def _read_limits(reading: Reading, side: Side, score: Score | None) -> Reading:
+def _read_limits(reading: Reading, side: Side, score: Score | None, against: Against) -> Reading:
     """A score, or each class, against fixed limits."""
     low, high = reading.rule.limits
     if score is None:
+        require_classes(side, _table_of(against.baseline, reading.rule.subject))
         values = class_values(side, reading.rule.subject)
     else:
         found = stored(score)
@@ -172,6 +172,14 @@ def _read_limits(reading: Reading, side: Side, score: Score | None) -> Reading:
         if limit is not None
     ]
     return _about_worst(replace(reading, questions=tuple(questions)), score)
+
+
+def _table_of(baseline: Evidence | None, column: str) -> Side | None:
+    """The baseline's run with a table of classes; None where there is none."""
+    try:
+        return None if baseline is None else baseline.side_by_class(column)
+    except NoEvidenceError:
+        return None
 
 
 def _read_regression(reading: Reading, side: Side, margin: Margin, against: Against) -> Reading:
@@ -193,7 +201,9 @@ def _read_regression(reading: Reading, side: Side, margin: Margin, against: Agai
         both = changes[worst.worst.where].parts
         return replace(worst, value=both[0].value, baseline=both[1].value)
     found = difference_of(side, against.baseline.side_with(name), name, may_differ=free)
-    parts = _parts(side, against.baseline.side_with(name), found)
+    if margin.sigmas is not None:
+        _require_same_n(found, name, against)
+    parts = None if margin.rel is None else _parts(side, against.baseline.side_with(name), found)
     question = _question(found.regression, parts, not found.higher_is_better, margin, name, against)
     n = min(found.counts)
     ours, theirs = found.values
@@ -209,18 +219,34 @@ def _require_calibrated(side: Side, name: str, against: Against) -> None:
         raise NoEvidenceError(f"run and calibration differ in {named(wrong)}; calibrate with runs of this protocol")
 
 
+def _require_same_n(found: Difference, name: str, against: Against) -> None:
+    """Refuses noise that was measured at another number of images: it falls with them."""
+    assert against.calibration is not None, "the gate file needs one"
+    noise = against.calibration.noises.get(name)
+    if noise is not None and noise.n != found.counts[0]:
+        raise NoEvidenceError(
+            f"the calibration is of n={noise.n}, the run of n={found.counts[0]}, whose sigma is another; measure "
+            f"n={noise.n}, or calibrate with runs of n={found.counts[0]}"
+        )
+
+
 def _parts(side: Side, other: Side, found: Difference) -> tuple[Uncertain, Uncertain]:
     """Both values with their own errors, which a relative margin needs."""
-    both = []
-    for one, count, value in zip((side, other), found.counts, found.values, strict=True):
-        own = stored(one.score(found.score, count))
-        both.append(own or Uncertain(value, 0.0, 0.0, 0.0, None, count))
-    return both[0], both[1]
+    ours, theirs = (
+        stored(one.score(found.score, count)) for one, count in zip((side, other), found.counts, strict=True)
+    )
+    if ours is None or theirs is None:
+        lacking = side.name if ours is None else other.name
+        raise NoEvidenceError(
+            f"{lacking} has no error of {found.score}, which a relative margin needs; give max_regression = "
+            "{ abs = ... }"
+        )
+    return ours, theirs
 
 
 def _question(
     change: Uncertain,
-    parts: tuple[Uncertain, Uncertain],
+    parts: tuple[Uncertain, Uncertain] | None,
     lower_is_better: bool,
     margin: Margin,
     name: str,
@@ -234,6 +260,7 @@ def _question(
         assert against.calibration is not None, "the gate file needs one"
         return Question(change, margin.sigmas * against.calibration.sd(name), where=where, expected=0.0)
     assert margin.rel is not None, "one of three is given"
+    assert parts is not None, "a relative margin has asked for them"
     return _relative(change, parts, lower_is_better, margin.rel, where)
 
 
@@ -253,14 +280,7 @@ def _relative(
         )
     a = 1 + share if lower_is_better else 1 - share
     variance = a * change.std_error**2 + (1 - a) * ours.std_error**2 + (a * a - a) * theirs.std_error**2
-    more = max(0.0, variance - change.std_error**2)
-    wider = replace(
-        change,
-        std_error=sqrt(change.std_error**2 + more),
-        below=sqrt(change.below**2 + more),
-        above=sqrt(change.above**2 + more),
-        table=None,  # the counts know nothing of the margin's error
-    )
+    wider = change.widened(max(0.0, variance - change.std_error**2))
     return Question(wider, share * theirs.value, where=where, expected=0.0)
 
 

@@ -77,6 +77,9 @@ def _level(reading: Reading, worst: Question, status: str) -> str:
 def _wanted(reading: Reading, worst: Question, needed: int | None) -> str:
     """What would settle an open rule."""
     among = "beyond the limit by itself, but not after the correction for the number of rules: " * (reading.p < ALPHA)
+    both = None if needed is not None else reading.needed(held=False)
+    if both is not None:
+        return f"{among}the baseline's own images are too few: about n = {rounded(both)} of both would settle it"
     if needed is None:
         return f"{among}{'measure more images' if among else 'no number of images is known to settle it'}"
     stays = (

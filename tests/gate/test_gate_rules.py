@@ -175,6 +175,36 @@ def test_sigmas_are_those_of_the_calibration(make_run: MakeRun) -> None:
     assert "run and calibration differ in steps 50 and 10" in missing
 
 
+def test_sigmas_of_another_number_of_images_are_no_evidence(make_run: MakeRun) -> None:
+    old, new = make_run("old", [score("fid", 3.0, 0.1)], seed=1), make_run("new", [score("fid", 3.0, 0.1)])
+    side = read_runs([new]).sides[0]
+    for n, missing in ((1000, False), (300, True), (2000, True)):
+        noise = Noise("fid", 3.0, 0.2, 0.1, n, 5)
+        calibration = Calibration("digits", side.sha256, side.results.protocol, "seeds", {"fid": noise})
+        reading = _read({"score": "fid", "max_regression": {"sigmas": 4}}, new, old, calibration=calibration)
+        assert (f"the calibration is of n={n}, the run of n=1000" in reading.missing) is missing
+        assert reading.holds is not missing
+        assert reading.short_of is None
+
+
+def test_a_relative_margin_of_a_value_without_an_error_is_no_evidence(make_run: MakeRun) -> None:
+    """Prompts pair the runs and give the difference an error; the baseline's own is not known."""
+    prompts = np.linspace(30.0, 32.0, 50)
+    paths = [
+        make_run(
+            name,
+            [score("clip_score", 31.0, error)],
+            terms={"clip_score.by_prompt": prompts + 0.01 * place * (np.arange(50) % 3)},
+            prompts="cc",
+            sha=sha * 32,
+        )
+        for name, error, place, sha in (("old", None, 0, "ab"), ("new", 0.02, 1, "cd"))
+    ]
+    assert _read({"score": "clip_score", "max_regression": {"abs": 1.0}}, paths[1], paths[0]).holds
+    missing = _read({"score": "clip_score", "max_regression": {"rel": 0.1}}, paths[1], paths[0]).missing
+    assert "old has no error of clip_score, which a relative margin needs" in missing
+
+
 CLASSES = [
     {"class": "0", "n": 100, "real": 90, "class_accuracy": 0.99, "kid": 0.001, "std_error": 0.0002, "p": 1.0},
     {"class": "1", "n": 100, "real": 90, "class_accuracy": 0.80, "kid": 0.002, "std_error": 0.0002, "p": 1.0},
@@ -220,6 +250,31 @@ def test_classes_against_those_of_the_baseline(make_run: MakeRun) -> None:
         tables={"per_class": [CLASSES[0], {**CLASSES[1], "class_accuracy": 0.4}]},
     )
     assert _read(fewer, worse, old).p < 0.05
+
+
+def test_a_class_that_only_the_baseline_has_passes_no_fixed_limit(make_run: MakeRun) -> None:
+    known = [score("kid", 0.001, 0.0001)]
+    old = make_run("old", known, seed=1, tables={"per_class": CLASSES})
+    rule = {"score": "class_accuracy", "min": 0.6, "reduce": "min"}
+    assert _read(rule, make_run("whole", known, tables={"per_class": CLASSES}), old).holds
+    lost = make_run("lost", known, tables={"per_class": CLASSES[:1]})
+    assert "only the baseline has the class '1'" in _read(rule, lost, old).missing
+    # A class that is new is looked at as every other; a baseline of scores alone says nothing of classes.
+    less = make_run("less", known, seed=1, tables={"per_class": CLASSES[:1]})
+    assert _read(rule, make_run("more", known, tables={"per_class": CLASSES}), less).holds
+    assert _read(rule, lost, make_run("bare", known, seed=1)).holds
+
+
+def test_a_class_that_the_run_was_to_make_and_that_is_not_in_the_table_passes_no_fixed_limit(
+    make_run: MakeRun,
+) -> None:
+    known = [score("kid", 0.001, 0.0001)]
+    labels = {"labels": np.arange(1000, dtype=np.int64) % 3}
+    run = make_run("one", known, tables={"per_class": CLASSES}, terms=labels)
+    rule = {"score": "class_accuracy", "min": 0.6, "reduce": "min"}
+    assert "are of 3 classes, of which 1 had too few to be looked at" in _read(rule, run).missing
+    labels = {"labels": np.arange(1000, dtype=np.int64) % 2}
+    assert _read(rule, make_run("two", known, tables={"per_class": CLASSES}, terms=labels)).holds
 
 
 @pytest.mark.parametrize(
@@ -317,14 +372,59 @@ def test_the_n_that_would_settle_a_limit(make_run: MakeRun) -> None:
 
 
 def test_the_n_that_would_settle_a_regression_is_that_of_a_model_that_is_no_worse(make_run: MakeRun) -> None:
+    """The run's 300 images are to make up for what the baseline's 2000 err by, which stay as they are."""
+    old = make_run("old", [score("fid", 3.0, 0.04, 2000)], seed=1)
+    new = make_run("new", [score("fid", 3.05, 0.1, 300)])
+    reading = _read({"score": "fid", "max_regression": {"abs": 0.2}}, new, old)
+    assert not reading.holds
+    target = (0.2 / (Z95 + Z80)) ** 2
+    assert reading.needed() == pytest.approx(300 * 0.01 / (target - 0.0016), abs=2)
+    assert (reading.needed() or 0) < 2000
+    beyond = make_run("beyond", [score("fid", 3.35, 0.1, 300)])
+    reading = _read({"score": "fid", "max_regression": {"abs": 0.2}}, beyond, old)
+    target = (0.15 / (Z95 + Z80)) ** 2
+    assert reading.needed() == pytest.approx(300 * 0.01 / (target - 0.0016), abs=2)
+
+
+def test_where_the_baselines_images_are_too_few_the_n_is_that_of_both(make_run: MakeRun) -> None:
     old = make_run("old", [score("fid", 3.0, 0.1)], seed=1)
     new = make_run("new", [score("fid", 3.05, 0.1)])
     reading = _read({"score": "fid", "max_regression": {"abs": 0.2}}, new, old)
-    assert not reading.holds
+    # 0.1 (z95 + z80) is more than 0.2 already; with both, 0.1 sqrt 2 has to fall.
+    assert reading.needed() is None
+    both = 1000 * ((Z95 + Z80) * 0.1 * math.sqrt(2) / 0.2) ** 2
+    assert reading.needed(held=False) == pytest.approx(both, abs=2)
+    (outcome,) = outcomes_of([reading])
+    assert outcome.needed is None
+    assert "the baseline's own images are too few: about n = 3,100 of both would settle it" in outcome.sentence
+
+
+def test_a_score_that_must_stand_on_as_many_images_as_the_baselines_needs_them_of_both(make_run: MakeRun) -> None:
+    old = make_run("old", [score("fid", 3.0, 0.1, depends_on_n=True)], seed=1)
+    new = make_run("new", [score("fid", 3.05, 0.1, depends_on_n=True)])
+    reading = _read({"score": "fid", "max_regression": {"abs": 0.2}}, new, old)
     assert reading.needed() == pytest.approx(1000 * ((Z95 + Z80) * 0.1 * math.sqrt(2) / 0.2) ** 2, abs=2)
-    beyond = make_run("beyond", [score("fid", 3.3, 0.1)])
-    reading = _read({"score": "fid", "max_regression": {"abs": 0.2}}, beyond, old)
-    assert reading.needed() == pytest.approx(1000 * ((Z95 + Z80) * 0.1 * math.sqrt(2) / 0.1) ** 2, abs=2)
+
+
+@pytest.mark.parametrize("rule", [{"min": 0.78}, {"max_regression": {"abs": 0.04}}])
+def test_a_score_that_the_reference_limits_is_not_sent_for_more_images(
+    make_run: MakeRun, rule: dict[str, object]
+) -> None:
+    old = make_run("old", [score("recall", 0.8, 0.02, n_k=648)], seed=1)
+    new = make_run("new", [score("recall", 0.8, 0.02, n_k=648)])
+    (outcome,) = outcomes_of([_read({"score": "recall", **rule}, new, old)])
+    assert (outcome.status, outcome.needed) == ("inconclusive", None)
+    assert "no number of images is known to settle it" in outcome.sentence
+    free = make_run("free", [score("recall", 0.8, 0.02, n_k=1000)])
+    assert _read({"score": "recall", "min": 0.78}, free).needed() is not None
+
+
+def test_a_class_is_settled_by_so_many_images_of_the_run(make_run: MakeRun) -> None:
+    """100 of 1000 images are of the class; (z95 + z80)^2 times as many of them would tell one error apart."""
+    run = make_run("one", [score("kid", 0.001, 0.0001)], tables={"per_class": CLASSES})
+    reading = _read({"score": "kid", "max": 0.0022, "reduce": "max"}, run)
+    assert reading.n == 100
+    assert reading.needed() == pytest.approx(1000 * (Z95 + Z80) ** 2, abs=2)
 
 
 @pytest.mark.parametrize("required", [{}, {"n_min": 2000}])

@@ -2,6 +2,7 @@
 
 import json
 import tomllib
+from dataclasses import replace
 from math import sqrt
 from pathlib import Path
 from statistics import NormalDist
@@ -140,6 +141,24 @@ def test_few_seeds_that_agree_by_chance_do_not_make_a_small_margin(make_run: Mak
     assert (single.how, single.noises["fid"].over_seeds) == ("terms", None)
 
 
+def test_stored_noise_is_what_bounds_are_made_of(make_run: MakeRun) -> None:
+    """An interval that is wider than plus and minus 1.96 errors counts; all images right are no certainty."""
+    wide = replace(score("kid", 0.5, 0.1), ci95=(0.5 - 1.959964 * 0.1, 0.5 + 1.959964 * 0.15))
+    right = replace(score("class_accuracy", 1.0, 0.0), ci95=(0.99, 1.0))
+    run = make_run("one", [wide, right])
+    found = calibrate([run]).noises
+    assert found["kid"].stored == pytest.approx(0.15)
+    assert found["class_accuracy"].sd == pytest.approx(0.01 / 1.959964)
+    # What lint holds margins against is the same, so that it has nothing to say of what calibrate proposes.
+    rules = "".join(
+        f'[[rule]]\nscore = "{name}"\nmax_regression = {{ abs = {propose(noise).margin} }}\n'
+        for name, noise in found.items()
+    )
+    path = run.parent / "proposed.toml"
+    path.write_text(rules)
+    assert [one.level for one in lint(read_gate(path), read_runs([run]))] == ["warn"]
+
+
 def test_calibration_refuses_runs_that_differ_in_more_than_seeds(make_run: MakeRun) -> None:
     first = make_run("first", [score("fid", 3.0, 0.3)])
     for name, more, said in (
@@ -210,6 +229,30 @@ def test_lint_tells_margins_inside_the_noise_and_what_would_do(make_run: MakeRun
     narrow = read_gate(write_gate('[[rule]]\nscore = "fid"\nwindow = [2.9, 3.1]\n'))
     (flaw,) = lint(narrow, run)
     assert "it cannot pass" in flaw.text
+
+
+def test_lint_does_not_send_for_images_that_the_reference_does_not_allow(
+    make_run: MakeRun, write_gate: WriteGate
+) -> None:
+    run = read_runs([make_run("one", [score("recall", 0.8, 0.02, n_k=648)])])
+    for rule in ("max_regression = { abs = 0.04 }", "window = [0.79, 0.81]"):
+        flaw = lint(read_gate(write_gate(f'[[rule]]\nscore = "recall"\n{rule}\n')), run)[0]
+        assert flaw.level == "error"
+        assert "more images do not help" in flaw.text
+        assert "n = " not in flaw.text
+
+
+def test_lint_tells_sigmas_of_another_number_of_images(
+    make_run: MakeRun, write_gate: WriteGate, tmp_path: Path
+) -> None:
+    few, many = (make_run(f"n{n}", [score("fid", 3.0, 0.1, n)]) for n in (300, 1000))
+    write_calibration(calibrate([few]), tmp_path / "noise.json")
+    gate_file = read_gate(
+        write_gate('calibration = "noise.json"\n[[rule]]\nscore = "fid"\nmax_regression = { sigmas = 9 }\n')
+    )
+    flaws = [one for one in lint(gate_file, read_runs([many])) if one.level == "error"]
+    assert ["the calibration is of n=300, the run of n=1000" in one.text for one in flaws] == [True]
+    assert not [one for one in lint(gate_file, read_runs([few])) if one.level == "error"]
 
 
 def test_the_ranges_that_lint_knows_are_of_scores_that_exist() -> None:
