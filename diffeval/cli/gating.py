@@ -32,6 +32,11 @@ def option(*names: str, **more: Any) -> Any:
 Runs = Annotated[
     list[Path], typer.Argument(metavar="RUN...", help="Run directories of one checkpoint.", show_envvar=False)
 ]
+# Where none is given that is the verdict, which a step of a workflow is told as any other.
+RunsIfAny = Annotated[
+    list[Path] | None,
+    typer.Argument(metavar="RUN...", help="Run directories of one checkpoint.", show_envvar=False),
+]
 Config = Annotated[
     Path | None,
     option("--config", "-c", help="The gate file; by default gate.toml, or [tool.diffeval.gate] of pyproject.toml."),

@@ -167,9 +167,11 @@ def read_runs(paths: Sequence[Path]) -> Evidence:
     """Reads run directories of one checkpoint.
 
     Raises:
-        DiffevalError: if one is none, was changed after it was written, or is of another checkpoint.
+        DiffevalError: if there is none, one is no run, was changed after it was written, or is of another checkpoint.
         NoEvidenceError: if one is not finished.
     """
+    if not paths:
+        raise DiffevalError("gate: no run is given; name the directory of one")
     return of_one_checkpoint([_read(path) for path in paths], " + ".join(map(str, paths)))
 
 

@@ -45,9 +45,11 @@ def _begun(reading: Reading, worst: Question) -> str:
 def _change(worst: Question, status: str) -> str:
     """A regression against its margin."""
     change, margin = worst.found.value, number(worst.limit)
+    if abs(change) <= 1e-9 * max(abs(worst.limit), worst.found.std_error):  # rounding errors of the machine
+        change = 0.0
     if not change and not worst.found.std_error:
         return f"no difference, {margin} is allowed"
-    begun = f"{'worse' if change > 0 else 'better'} by {number(abs(change))}"
+    begun = f"{'worse' if change > 0 else 'better'} by {number(abs(change))}" if change else "no difference is seen"
     if status == "pass":
         bound = worst.bound
         reach = f"at most{'' if change > 0 else ' worse'} by {number(bound)}"

@@ -90,6 +90,16 @@ def test_a_bad_file_fails_the_step_and_says_so(action: dict[str, Any], make_run:
     assert "nowhere.toml" in summary
 
 
+def test_an_empty_list_of_runs_fails_the_step_and_says_so(
+    action: dict[str, Any], write_gate: WriteGate, tmp_path: Path
+) -> None:
+    write_gate('[[rule]]\nscore = "fid"\nmax = 1\n')
+    done, log, told, summary = _step(action, {"run": "\n\n"}, tmp_path)
+    assert (done, told) == (2, {"verdict": "error", "exit-code": "2"})
+    assert "no run is given" in log
+    assert "no run is given" in summary
+
+
 def test_it_may_only_report(action: dict[str, Any], make_run: MakeRun, write_gate: WriteGate, tmp_path: Path) -> None:
     make_run("new", [score("fid", 3.0, 0.04)])
     write_gate('[[rule]]\nscore = "fid"\nmax = 1\n')

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -252,6 +253,17 @@ def test_errors_of_commands_without_a_verdict_have_a_schema_of_their_own(tmp_pat
     done = _run("gate", "lint", "--config", str(tmp_path / "nowhere.toml"), "--json")
     assert done.exit_code == 2
     assert json.loads(done.stdout)["schema"] == "diffeval.gate-error/1"
+
+
+def test_what_init_says_comes_next_can_be_pasted(
+    make_run: MakeRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    make_run("my run", [score("fid", 3.0, 0.04)])
+    done = _run("gate", "init", "my run", "-o", "the gate.toml")
+    words = shlex.split(done.stdout.splitlines()[-1].removeprefix("next  "))
+    assert words == ["diffeval", "gate", "my run", "--config", "the gate.toml", "--baseline", "my run"]
+    assert _run(*words[1:]).exit_code == 0
 
 
 def test_quiet_is_one_line(make_run: MakeRun, write_gate: WriteGate) -> None:

@@ -58,6 +58,11 @@ def test_a_score_that_is_missing_or_could_not_be_computed_is_no_evidence(make_ru
         found.side_with("kidd")
 
 
+def test_no_run_at_all_is_told() -> None:
+    with pytest.raises(DiffevalError, match="no run is given"):
+        read_runs([])
+
+
 def test_folders_that_are_no_finished_run_are_refused(make_run: MakeRun, tmp_path: Path) -> None:
     with pytest.raises(DiffevalError, match=r"gate: there is no .*nowhere"):
         read_runs([tmp_path / "nowhere"])

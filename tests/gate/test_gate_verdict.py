@@ -183,6 +183,14 @@ def test_a_warning_about_a_misspelt_name_hides_no_failure(make_run: MakeRun, wri
     assert "did you mean 'fid_debiased'" in warned.sentence
 
 
+@pytest.mark.parametrize("dust", [0.0, 4e-16, -4e-16])
+def test_no_difference_is_neither_better_nor_worse(make_run: MakeRun, write_gate: WriteGate, dust: float) -> None:
+    run, old = make_run("one", [score("a", 1.0 + dust, 0.1)]), make_run("old", [score("a", 1.0, 0.1)], seed=1)
+    config = write_gate('[[rule]]\nscore = "a"\nmax_regression = { abs = 1 }\n')
+    (outcome,) = gate(run, config=config, baseline=old).outcomes
+    assert "no difference is seen, at most worse by 0.2326 (95%), 1 is allowed" in outcome.sentence
+
+
 def test_in_python_it_is_one_call(make_run: MakeRun, write_gate: WriteGate) -> None:
     run = make_run("one", [score("a", 1.0, 0.1)])
     verdict = diffeval.gate(str(run), config=str(write_gate(PASSES)))

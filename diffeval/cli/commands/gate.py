@@ -2,6 +2,7 @@
 
 import difflib
 import json as json_text
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,6 +19,7 @@ from diffeval.cli.gating import (
     Outputs,
     Quiet,
     Runs,
+    RunsIfAny,
     Verbose,
     judged,
     option,
@@ -60,7 +62,7 @@ app = typer.Typer(
 
 @app.command(JUDGE, hidden=True)
 def run(
-    runs: Runs,
+    runs: RunsIfAny = None,
     config: Config = None,
     baseline: Against = None,
     junit: Annotated[Path | None, option(help="Also as JUnit XML.", rich_help_panel=OUTPUTS)] = None,
@@ -89,7 +91,7 @@ def run(
     with speaking(json, verbose):
         from diffeval.gate.github import on_github
 
-        verdict = judged(runs, config, baseline, verbose)
+        verdict = judged(runs or [], config, baseline, verbose)
         told = on_github() if github is None else github
         write_verdict(verdict, Outputs(json, quiet, verbose, junit, markdown, told))
         if exit_zero and verdict.status != "error":
@@ -123,8 +125,8 @@ def init(
         if out.exists() and not force:
             raise DiffevalError(f"gate: {out} is there already; give another -o, or --force to replace it")
         replace_text(out, text)
-        given = " ".join(map(str, runs))
-        print(f"{out}\nnext  diffeval gate {given} --config {out} --baseline {given.split()[0]}")
+        words = ["diffeval", "gate", *map(str, runs), "--config", str(out), "--baseline", str(runs[0])]
+        print(f"{out}\nnext  {shlex.join(words)}")
 
 
 @app.command()
