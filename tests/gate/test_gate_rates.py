@@ -1,6 +1,8 @@
 """How often the gate errs, from synthetic values with known truth: normal scores whose errors are known."""
 
+import tomllib
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from diffeval.gate.config import Required, Rule
 from diffeval.gate.evidence import Evidence, read_runs
 from diffeval.gate.question import Reading
 from diffeval.gate.rules import Against, read_rule
+from diffeval.gate.starter import starter_text
 from diffeval.gate.verdict import outcomes_of, status_of
 
 REPEATS = 1500
@@ -70,3 +73,17 @@ def test_a_model_that_is_no_worse_passes_and_hardly_ever_fails(make_run: MakeRun
 
 def test_a_regression_of_twice_the_margin_fails(make_run: MakeRun) -> None:
     assert _rate(_statuses(make_run, 2 * MARGIN, 1), "fail") >= 0.98
+
+
+def test_the_margins_whose_rates_are_published_are_those_of_the_starter_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "benchmarks"))
+    import gate_calibration as published
+
+    monkeypatch.setattr(published, "N", 300)
+    world = published.synthetic()
+    reference = published.FeatureSet(world.reference)
+    image_set = world.draw(0.0, published.random(7, 0), published.N)
+    run = published.scored(image_set, reference, 0, ("fid", "precision", "recall"))
+    rules = tomllib.loads(starter_text(run))["rule"]
+    written = {one["score"]: one["max_regression"]["abs"] for one in rules}
+    assert published.pilot(world, reference) == written
