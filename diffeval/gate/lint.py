@@ -1,20 +1,25 @@
 """What is wrong with a gate file before any run fails by it: limits that cannot hold, and margins inside the noise."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import Literal
 
 from diffeval.compare.difference import difference_of
+from diffeval.compare.side import Side
 from diffeval.compare.uncertain import Uncertain, stored
-from diffeval.errors import DiffevalError
+from diffeval.errors import DiffevalError, NoEvidenceError
 from diffeval.gate.calibrate import PASSING, POWER, apart, propose, rates, rounded_up
 from diffeval.gate.calibration import Calibration, Noise, read_calibration
+from diffeval.gate.classes import class_values
 from diffeval.gate.config import Margin, Rule
-from diffeval.gate.evidence import Evidence
+from diffeval.gate.evidence import PER_CLASS, Evidence
+from diffeval.gate.question import ALPHA
 from diffeval.gate.reading import Gate
 from diffeval.gate.vocabulary import unknown_check, unknown_score
 from diffeval.gate.words import rounded
 from diffeval.report.words import number
+from diffeval.runs.records import Param
 
 # Where scores end; a limit beyond says nothing, or can never hold.
 RANGES: dict[str, tuple[float, float]] = {
@@ -74,6 +79,7 @@ def lint(gate: Gate, run: Evidence | None = None, baseline: Evidence | None = No
         flaws += _limits(name, rule)
         flaws += _sigmas(name, rule, run, calibration)
         flaws += _noise(name, rule, run, baseline, calibration)
+        flaws += _noise_of_classes(name, rule, run)
     return (*flaws, *_baseline(gate, baseline))
 
 
@@ -153,6 +159,51 @@ def _noise(
         f"the margin {number(margin)} is inside the noise: at n={found.n}, {how}, a model that is no worse passes "
         f"{said.passes:.0%} of the time; {PASSING:.0%} takes a margin of {_two(least)}{images}",
     )
+
+
+def _noise_of_classes(name: str, rule: Rule, run: Evidence | None) -> Iterator[Flaw]:
+    """A limit that not every class of the run affords: all must hold, so that chances multiply."""
+    held = [] if run is None else [side for side in run.sides if side.results.tables.get(PER_CLASS)]
+    if run is None or not rule.reduce or not any(rule.subject in row for side in held for row in _rows(side)):
+        return
+    try:
+        values = class_values(run.side_by_class(rule.subject), rule.subject)
+    except NoEvidenceError as missing:
+        yield Flaw("error", name, str(missing))
+        return
+    margin, (low, high) = rule.max_regression, rule.limits
+    passing, least = 1.0, {}
+    for where, found in values.items():
+        error = max(found.below, found.above)
+        if margin is not None:
+            room, error = margin.abs if margin.abs is not None else (margin.rel or 0) * abs(found.value), apart(error)
+        else:
+            room = min(limit for limit in (_room(found, low, -1.0), _room(found, high, 1.0)) if limit is not None)
+        passing *= rates(rule.subject, room, error).passes
+        share = 1 - (1 - PASSING) / len(values)
+        least[where] = (NormalDist().inv_cdf(share) + NormalDist().inv_cdf(1 - ALPHA)) * error
+    if passing >= POWER:
+        return
+    worst = max(least, key=lambda where: least[where])
+    if margin is not None:
+        yield Flaw(
+            "error",
+            name,
+            f"the margin is inside the noise of {len(values)} classes: with other seeds, a model that is no worse "
+            f"passes {passing:.0%} of the time; {PASSING:.0%} takes a margin of {_two(least[worst])} (class {worst})",
+        )
+    else:
+        said = f"a model like this run passes {passing:.0%} of the time: all of {len(values)} classes must hold"
+        yield Flaw("warn", name, f"{said}; leave {_two(least[worst])} between the limit and what class {worst} reads")
+
+
+def _rows(side: Side) -> Sequence[Mapping[str, Param]]:
+    return side.results.tables.get(PER_CLASS, ())
+
+
+def _room(found: Uncertain, limit: float | None, sign: float) -> float | None:
+    """How far inside a limit a value lies."""
+    return None if limit is None else sign * (limit - found.value)
 
 
 def _margin(margin: Margin, found: Uncertain, score: str, calibration: Calibration | None) -> float | None:

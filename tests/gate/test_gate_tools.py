@@ -303,6 +303,46 @@ def test_the_selftest_tells_a_margin_inside_the_noise(make_run: MakeRun, write_g
     assert json.loads(_run("gate", "selftest", str(run), "--config", str(config), "--json").stdout)["works"] is False
 
 
+def test_the_selftest_plants_into_classes(make_run: MakeRun, write_gate: WriteGate) -> None:
+    rules = (
+        '[[rule]]\nscore = "class_accuracy"\nreduce = "min"\nmin = 0.8\n'
+        '[[rule]]\nscore = "kid"\nreduce = "max"\nmax_regression = { abs = 0.0015 }\n'
+    )
+    run = read_runs([make_run("one", [score("fid", 3.0, 0.1)], tables={"per_class": CLASSES})])
+    trials = selftest(read_gate(write_gate(rules)), run)
+    assert [(one.what, one.wanted, one.found) for one in trials] == [
+        ("the run against itself", "pass", "pass"),
+        ("class_accuracy of class 0: far beyond its limit", "fail", "fail"),
+        ("class_accuracy of class 0: the class is missing", "no-evidence", "no-evidence"),
+        ("kid of class 0: no worse, unlucky as one in five", "pass", "pass"),
+        ("kid of class 0: worse by twice its margin, lucky as one in five", "fail", "fail"),
+        ("kid of class 0: the class is missing", "no-evidence", "no-evidence"),
+    ]
+    small = '[[rule]]\nscore = "kid"\nreduce = "max"\nmax_regression = { abs = 0.0005 }\n'
+    assert [one.works for one in selftest(read_gate(write_gate(small)), run)] == [True, False, False, True]
+
+
+def test_lint_tells_limits_inside_the_noise_of_classes(make_run: MakeRun, write_gate: WriteGate) -> None:
+    run = read_runs([make_run("one", [score("fid", 3.0, 0.1)], tables={"per_class": CLASSES})])
+    rule = '[[rule]]\nscore = "kid"\nreduce = "max"\nmax_regression = { abs = %s }\n'
+    (flaw, _) = lint(read_gate(write_gate(rule % 0.0006)), run)
+    # Two classes differ with 0.0002 sqrt 2; Phi(0.0006 / 0.000283 - 1.645) = 68.3%, of three classes 31.8%.
+    each = NORMAL.cdf(0.0006 / (0.0002 * sqrt(2)) - NORMAL.inv_cdf(0.95))
+    assert flaw.level == "error"
+    assert f"passes {each**3:.0%} of the time" in flaw.text
+    # 99.33% of each: 1.645 + 2.475 of these are 0.00117.
+    assert "98% takes a margin of 0.0012 (class 0)" in flaw.text
+    assert ["names no baseline" in one.text for one in lint(read_gate(write_gate(rule % 0.0012)), run)] == [True]
+    near = read_gate(write_gate('[[rule]]\nscore = "class_accuracy"\nreduce = "min"\nmin = 0.95\n'))
+    (flaw,) = lint(near, run)
+    assert flaw.level == "warn"
+    assert "all of 3 classes must hold" in flaw.text
+    bare = [{key: value for key, value in row.items() if key != "std_error"} for row in CLASSES]
+    lost = read_runs([make_run("bare", [score("fid", 3.0, 0.1)], tables={"per_class": bare})])
+    (flaw, _) = lint(read_gate(write_gate(rule % 0.0012)), lost)
+    assert (flaw.level, flaw.text) == ("error", "kid has no standard error by class, so that no bound is known")
+
+
 def test_the_selftest_needs_a_run_that_holds_it_all(make_run: MakeRun, write_gate: WriteGate) -> None:
     run = read_runs([make_run("one", [score("fid", 3.0, 0.1)])])
     config = write_gate('[[rule]]\nscore = "fid"\nmax = 4\n[[rule]]\ncheck = "ema"\n')
