@@ -79,6 +79,7 @@ def calibration_text(calibration: "Calibration") -> str:
 
 def promoted_text(done: "Promoted") -> str:
     """What was promoted, and over what."""
+    from diffeval.gate.github import harmless, on_github
     from diffeval.gate.terminal import terminal_text
 
     lines = [] if done.verdict is None else [terminal_text(done.verdict), ""]
@@ -86,4 +87,5 @@ def promoted_text(done: "Promoted") -> str:
     lines.append(f"{done.path}  ({size / 1000:.1f} kB)")
     if done.promotion.reason:
         lines.append(f"promoted although it did not pass, because: {done.promotion.reason}")
-    return "\n".join(lines)
+    text = "\n".join(lines)
+    return harmless(text) if on_github() else text

@@ -158,6 +158,15 @@ def test_a_refused_promotion_ends_as_its_gate(make_run: MakeRun, write_gate: Wri
         assert "is not promoted" in done.stderr
 
 
+def test_a_promotion_gives_a_runner_no_commands(make_run: MakeRun, write_gate: WriteGate, tmp_path: Path) -> None:
+    run, config = make_run("::x ##[y]", [score("kid", 1.0, 0.1)]), write_gate('[[rule]]\nscore = "kid"\nmax = 9\n')
+    words = ["gate", "promote", str(run), "-o", str(tmp_path / "base.json"), "--config", str(config)]
+    for github in ("", "true"):
+        done = CliRunner().invoke(make_app(), words, env={"GITHUB_ACTIONS": github})
+        assert done.exit_code == 0
+        assert ("::" in done.stdout, "##[" in done.stdout) == (not github, not github)
+
+
 def test_a_baseline_that_is_too_old_can_be_replaced(make_run: MakeRun, write_gate: WriteGate, tmp_path: Path) -> None:
     path = tmp_path / "base.json"
     old = Promotion("2020-01-01T00:00:00+00:00", "cifar", "pass", None)
