@@ -16,9 +16,9 @@ from diffeval.evaluate import evaluate as evaluate_any
 from diffeval.evaluate import sample
 from diffeval.plan import Settings
 from diffeval.progress import SilentReporter
-from diffeval.report.words import missed_sentence
 from diffeval.runs.directory import RunDirectory
 from diffeval.runs.records import Results
+from diffeval.runs.words import missed_sentence
 
 # What ``diffeval fid`` computes.
 evaluate = partial(evaluate_any, metrics=("fid", "kid"), task="fid")

@@ -45,7 +45,8 @@ ROWS = (
     ("work", "prompt_tables", "outcome"),
     ("checks",),
     ("evaluate", "examine", "examine_log", "sweeps", "describe", "compare", "refs"),
-    ("gate", "report", "doctor"),
+    ("gate", "doctor"),
+    ("report",),
     ("cli", "__main__"),
 )
 ROW_OF = {part: number for number, row in enumerate(ROWS) for part in row}

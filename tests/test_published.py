@@ -14,8 +14,8 @@ from diffeval.plan import Settings
 from diffeval.progress import SilentReporter
 from diffeval.prompting import Prompting
 from diffeval.published import PUBLISHED, combined, prompted, windowed
-from diffeval.report.words import window_sentences
 from diffeval.runs.records import Protocol, Provenance, Results, Score
+from diffeval.runs.words import window_sentences
 
 
 def test_roundings_are_those_of_the_sampling_scripts() -> None:

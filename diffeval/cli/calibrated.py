@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from diffeval.cli.tables import columns
-from diffeval.report.words import number, percent
+from diffeval.runs.words import number, percent
 
 if TYPE_CHECKING:
     from diffeval.gate.calibration import Calibration

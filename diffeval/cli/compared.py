@@ -6,7 +6,7 @@ from diffeval.cli.tables import columns
 from diffeval.compare.document import label
 from diffeval.compare.protocols import DIFFER, MEASURES, SOURCE, named
 from diffeval.compare.records import Compared, Comparison, Pair
-from diffeval.report.words import interval_text, number, rounded, settings_line
+from diffeval.runs.words import interval_text, number, rounded, settings_line
 
 NOT_KNOWN = "-"
 # More images than this nobody makes.

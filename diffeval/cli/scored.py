@@ -15,7 +15,9 @@ from diffeval.cli.parse import keep, settings_of
 from diffeval.cli.running import document
 from diffeval.cli.tables import results_table
 from diffeval.errors import DiffevalError, ExitCode
-from diffeval.report.words import (
+from diffeval.runs.document import results_document, to_json
+from diffeval.runs.records import Param, Results
+from diffeval.runs.words import (
     WINDOWS,
     advice_sentence,
     floor_sentence,
@@ -23,8 +25,6 @@ from diffeval.report.words import (
     window_sentences,
     word_sentences,
 )
-from diffeval.runs.document import results_document, to_json
-from diffeval.runs.records import Param, Results
 
 if TYPE_CHECKING:
     from diffeval.prompting import Prompting

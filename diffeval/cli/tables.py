@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from diffeval.report.words import first_score, interval_text, number, score_title, settings_line
 from diffeval.runs.records import Results, Score
+from diffeval.runs.words import first_score, interval_text, number, score_title, settings_line
 
 
 def columns(rows: Sequence[Sequence[str]]) -> str:

@@ -14,7 +14,7 @@ from diffeval.gate.reading import Gate, find_gate
 from diffeval.gate.rules import Against, read_rule
 from diffeval.gate.verdict import Subject, Verdict, outcomes_of, status_of, told
 from diffeval.gate.vocabulary import misspelt
-from diffeval.report.words import settings_line
+from diffeval.runs.words import settings_line
 
 NO_BASELINE = "there is no baseline: give --baseline RUN, or source = in [baseline]"
 DAY = 86400.0

@@ -18,8 +18,8 @@ from diffeval.gate.question import ALPHA
 from diffeval.gate.reading import Gate
 from diffeval.gate.vocabulary import unknown_check, unknown_score
 from diffeval.gate.words import rounded
-from diffeval.report.words import number
 from diffeval.runs.records import Param
+from diffeval.runs.words import number
 
 # Where scores end; a limit beyond says nothing, or can never hold.
 RANGES: dict[str, tuple[float, float]] = {

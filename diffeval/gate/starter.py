@@ -12,7 +12,7 @@ from diffeval.gate.calibration import Noise
 from diffeval.gate.classes import SHARES, class_values
 from diffeval.gate.config import SCHEMA
 from diffeval.gate.evidence import PER_CLASS, Evidence
-from diffeval.report.words import number
+from diffeval.runs.words import number
 
 # Scores that decide; others are warned of, and those that another one says better are left out.
 DECIDE = ("fid_debiased", "clip_score", "precision", "recall", "class_accuracy")

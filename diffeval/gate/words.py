@@ -1,7 +1,7 @@
 """What became of a rule, in one sentence with its numbers."""
 
 from diffeval.gate.question import ALPHA, Question, Reading
-from diffeval.report.words import number
+from diffeval.runs.words import number
 
 
 def sentence(reading: Reading, status: str, needed: int | None = None) -> str:

@@ -13,45 +13,58 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from diffeval.errors import DiffevalError
-from diffeval.report.check_view import side_by_side
-from diffeval.report.gather import run_view
-from diffeval.report.view import RunView
+from diffeval.report.compose import compose
+from diffeval.report.images import Pictures
+from diffeval.report.judged import read_story
+from diffeval.report.view import Page
 from diffeval.runs.files import replace_text
 from diffeval.runs.provenance import own_version
 
 TEMPLATES = Path(__file__).parent / "templates"
+# Read one after the other: the last one starts what the others define.
+SCRIPTS = ("boot.js",)
 
 
-def report(runs: Sequence[Path | str], out: Path | str) -> Path:
+def report(
+    runs: Sequence[Path | str],
+    out: Path | str,
+    *,
+    gate: Path | str | None = None,
+    baseline: Sequence[Path | str] = (),
+) -> Path:
     """Draws ``runs`` into the file ``out`` and returns its path.
+
+    Args:
+        runs: run directories; the first is what the page is about.
+        out: the page.
+        gate: a gate file; each checkpoint of the page is judged by it.
+        baseline: run directories, or a promoted file; by default what the gate file names.
 
     Raises:
         DiffevalError: if there is no run, a folder is none, or the file cannot be written.
     """
     if not runs:
         raise DiffevalError("report: no run was given; name at least one run directory")
-    paths = [Path(run) for run in runs]
-    views = [run_view(path, index) for index, path in enumerate(paths)]
-    together = side_by_side(paths)
-    if together is not None:
-        views.insert(0, together)
+    story = read_story([Path(run) for run in runs], gate=None if gate is None else Path(gate), baseline=baseline)
     target = Path(out)
-    replace_text(target, render(views))
+    replace_text(target, render(compose(story)))
     return target
 
 
-def render(views: Sequence[RunView]) -> str:
+def render(page: Page) -> str:
     """The page as text. plotly.js is inlined once, and only where there is a figure."""
-    style, boot = ((TEMPLATES / name).read_text(encoding="utf-8") for name in ("style.css", "boot.js"))
-    plotly = _plotly() if any(view.drawn for view in views) else ""
+    style = (TEMPLATES / "style.css").read_text(encoding="utf-8")
+    boot = "\n".join((TEMPLATES / name).read_text(encoding="utf-8") for name in SCRIPTS)
+    plotly = _plotly() if page.drawn else ""
     environment = Environment(
         loader=PackageLoader("diffeval.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
+    pictures = Pictures()
     return environment.get_template("page.html.j2").render(
-        title=", ".join(view.title for view in views),
+        page=page,
+        pictures=pictures,
         version=own_version(),
         policy=content_security_policy([boot, plotly] if plotly else [boot]),
-        runs=views,
         # These three are files of this package and of plotly, not input.
         style=Markup(style),
         boot=Markup(boot),

@@ -1,22 +1,96 @@
-"""What the template shows of one run: plain text, figures and picture tiles, nothing to compute."""
+"""What the templates show: a page of sections, a section of blocks, all of it plain text, figures and pixels.
 
-from dataclasses import dataclass
+A block is drawn by ``templates/blocks/KIND.html.j2``; nothing is computed there.
+"""
+
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+# Statuses that have an icon, a word and a colour: those of checks, of gates and of runs.
+Status = Literal[
+    "pass", "warn", "fail", "inconclusive", "not-applicable", "no-evidence", "error", "none", "better", "worse",
+    "same",
+]  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A cell or a word with a status."""
+
+    status: Status
+    text: str
+
+
+Text = str | Mark
+
+
+@dataclass(frozen=True, slots=True)
+class Heading:
+    """Whose the blocks behind it are, where several runs share a section."""
+
+    kind: ClassVar[str] = "heading"
+    title: str
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """A sentence; ``tone`` is one of ``hint``, ``warn`` and ``plain``."""
+
+    kind: ClassVar[str] = "note"
+    text: str
+    strong: str = ""
+    tone: str = "plain"
 
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """One score, large."""
+    """One score, large.
+
+    Attributes:
+        name: of the score.
+        value: as text.
+        mark: a word behind the value, e.g. ``biased``.
+        detail: n, interval, what real images read, direction.
+        change: the difference to the baseline, with its interval; None without.
+        group: what this and its neighbours measure; cards of one group stand together.
+    """
 
     name: str
     value: str
     mark: str
-    detail: str
+    detail: tuple[str, ...]
+    change: Mark | None = None
+    group: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Cards:
+    """Scores side by side."""
+
+    kind: ClassVar[str] = "cards"
+    cards: tuple[Card, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """A plotly figure as escaped JSON, a sentence that says what it shows, and its numbers as a table."""
+    """A plotly figure as escaped JSON, a sentence that says what it shows, and its numbers as a table.
 
+    Attributes:
+        id: unique on the page.
+        title: in a few words.
+        sentence: what there is to see, with the numbers.
+        json: data and layout, escaped.
+        columns: of the table.
+        rows: of the table.
+        height: pixels.
+        static: the same as SVG, for where there is no JavaScript; empty without.
+    """
+
+    kind: ClassVar[str] = "figure"
     id: str
     title: str
     sentence: str
@@ -24,35 +98,66 @@ class Figure:
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     height: int = 380
+    static: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Tile:
-    """One image."""
+    """One image: uint8 [C, H, W], grey or RGB.
 
-    uri: str
+    Attributes:
+        pixels: as the run holds them.
+        alt: what it is, e.g. ``seed 0, image 17, class 3``.
+        command: that draws it again; empty where there is none.
+        chosen: whether its pixels are carried whole, beside a thumbnail.
+    """
+
+    pixels: npt.NDArray[np.uint8]
     alt: str
-    size: int
-    pixelated: bool
+    command: str = ""
+    chosen: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Gallery:
-    """Images in rows, with a sentence that says what they are; each column may have a name."""
+    """Images in rows, with a sentence that says what they are and by which rule they were chosen.
 
+    Attributes:
+        title: in a few words.
+        sentence: what they are; an uncurated grid says so.
+        tiles: row after row.
+        columns: in a row.
+        names: of the columns; empty without.
+        rows: names of the rows; empty without.
+    """
+
+    kind: ClassVar[str] = "gallery"
     title: str
     sentence: str
     tiles: tuple[Tile, ...]
     columns: int = 8
     names: tuple[str, ...] = ()
+    rows: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Versus:
+    """The same seeds of two checkpoints: pairs of images, looked at by slider and by flicker."""
+
+    kind: ClassVar[str] = "versus"
+    title: str
+    sentence: str
+    names: tuple[str, str]
+    pairs: tuple[tuple[Tile, Tile], ...]
 
 
 @dataclass(frozen=True, slots=True)
 class CheckCard:
     """One health check: how it ended, and what is to be done."""
 
+    kind: ClassVar[str] = "check"
     name: str
-    status: str
+    status: Status
     summary: str
     fix: str
     ruled_out: str
@@ -61,9 +166,10 @@ class CheckCard:
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
-    """Named facts."""
+class Facts:
+    """Named facts, two columns."""
 
+    kind: ClassVar[str] = "facts"
     title: str
     sentence: str
     rows: tuple[tuple[str, str], ...]
@@ -73,34 +179,69 @@ class Table:
 class Rows:
     """A table with columns."""
 
+    kind: ClassVar[str] = "rows"
     title: str
     sentence: str
     columns: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
+    rows: tuple[tuple[Text, ...], ...]
 
 
 @dataclass(frozen=True, slots=True)
-class RunView:
-    """One run on the page."""
+class Commands:
+    """Commands to be copied, each with what it is for."""
+
+    kind: ClassVar[str] = "commands"
+    title: str
+    commands: tuple[tuple[str, str], ...]
+
+
+Block = Heading | Note | Cards | Figure | Gallery | Versus | CheckCard | Facts | Rows | Commands
+
+
+@dataclass(frozen=True, slots=True)
+class SectionView:
+    """A section with something in it."""
+
+    id: str
+    title: str
+    blocks: tuple[Block, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Banner:
+    """The verdict, the sentence that decides it, and what it was given about."""
+
+    status: Status
+    word: str
+    sentence: str
+    about: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """All that is on the page.
+
+    Attributes:
+        title: of the document.
+        lines: what is looked at: one line of settings for each run.
+        banners: one for each checkpoint that was judged, or the one that says that none was.
+        sections: in their order.
+        missing: titles of sections without data, with the command that would fill them.
+        notices: runs that are not finished.
+    """
 
     title: str
-    settings: str
-    status: str
-    cards: tuple[Card, ...] = ()
-    checks: tuple[CheckCard, ...] = ()
-    figures: tuple[Figure, ...] = ()
-    galleries: tuple[Gallery, ...] = ()
-    lists: tuple[Rows, ...] = ()
-    tables: tuple[Table, ...] = ()
-    warnings: tuple[str, ...] = ()
-    command: str = ""
-
-    @property
-    def hints(self) -> bool:
-        """Whether FID is shown."""
-        return any(card.name.startswith("fid") for card in self.cards)
+    lines: tuple[str, ...]
+    banners: tuple[Banner, ...]
+    sections: tuple[SectionView, ...]
+    missing: tuple[tuple[str, str], ...] = ()
+    notices: tuple[str, ...] = field(default=())
 
     @property
     def drawn(self) -> bool:
-        """Whether there is a figure anywhere in it."""
-        return bool(self.figures) or any(check.figures for check in self.checks)
+        """Whether there is a figure anywhere on it."""
+        return any(
+            isinstance(block, Figure) or (isinstance(block, CheckCard) and block.figures)
+            for section in self.sections
+            for block in section.blocks
+        )

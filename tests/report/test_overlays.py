@@ -2,7 +2,7 @@
 
 import json
 
-from diffeval.report.check_figures import check_figures
+from diffeval.report.figures.checks import check_figures
 
 ROWS = (
     {"log_snr": 2.0, "true": 0.2, "wrong": 0.3, "null": None, "mean_of_classes": 0.25},

@@ -23,9 +23,9 @@ from diffeval.cli.running import document, reporting
 from diffeval.cli.scored import folder_bytes, prompting_of, show_plan, size_text
 from diffeval.cli.tables import columns
 from diffeval.errors import DiffevalError, ExitCode
-from diffeval.report.words import settings_line
 from diffeval.runs.document import results_document, to_json
 from diffeval.runs.records import Results
+from diffeval.runs.words import settings_line
 
 CKPT = "digits, a diffusers folder, hf:ORG/NAME, a weights file with --model, or images:DIR (memorization only)."
 WIDTH = 119

@@ -8,8 +8,8 @@ import typer
 
 from diffeval.cli.options import Common, with_options
 from diffeval.cli.running import reporting
-from diffeval.report.words import interval_text, number
 from diffeval.runs.records import Results
+from diffeval.runs.words import interval_text, number
 
 # (guidance scale, images): together under 150 s on 2 cores.
 SHORT = ((1.0, 5000), (3.0, 1000))

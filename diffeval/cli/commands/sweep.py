@@ -26,9 +26,9 @@ from diffeval.cli.running import reporting
 from diffeval.cli.scored import folder_bytes, prompting_of, show_plan, size_text
 from diffeval.cli.tables import columns
 from diffeval.errors import DiffevalError
-from diffeval.report.words import number
 from diffeval.runs.document import results_document, to_json
 from diffeval.runs.records import Param, Results
+from diffeval.runs.words import number
 
 if TYPE_CHECKING:
     from diffeval.checkpoints.checkpoint import Checkpoint

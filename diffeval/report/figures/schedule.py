@@ -4,10 +4,10 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from diffeval.report.figures import BLUE, ORANGE, embedded, layout
+from diffeval.report.figures.base import BLUE, ORANGE, embedded, layout
 from diffeval.report.view import Figure
-from diffeval.report.words import number
 from diffeval.runs.records import Param
+from diffeval.runs.words import number
 
 Rows = Sequence[Mapping[str, Param]]
 # Excess risk, as a power of ten over the least, at which the colours end.

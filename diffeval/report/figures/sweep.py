@@ -3,11 +3,11 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from diffeval.report.figures import BLUE, GREEN, ORANGE, embedded, layout
-from diffeval.report.panels import panel_height, panel_layout, suffix
+from diffeval.report.figures.base import BLUE, GREEN, ORANGE, embedded, layout
+from diffeval.report.figures.panels import panel_height, panel_layout, suffix
 from diffeval.report.view import Figure
-from diffeval.report.words import interval_text, number
 from diffeval.runs.records import Param, Results
+from diffeval.runs.words import interval_text, number
 
 Row = Mapping[str, Param]
 # Plain fid is biased by n alone, and is the same curve.

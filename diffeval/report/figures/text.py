@@ -5,12 +5,12 @@ from typing import Any
 
 import numpy as np
 
-from diffeval.report.figures import BLUE, ORANGE, embedded, label, layout
+from diffeval.report.figures.base import BLUE, ORANGE, embedded, label, layout
 from diffeval.report.images import tiles
 from diffeval.report.view import Figure, Gallery
-from diffeval.report.words import cells, number, prompts_of, shortened
 from diffeval.runs.directory import RunDirectory
 from diffeval.runs.records import Param, Results
+from diffeval.runs.words import cells, number, prompts_of, shortened
 
 Rows = Sequence[Mapping[str, Param]]
 # Prompts that are drawn, and characters of each; bins of the histogram.

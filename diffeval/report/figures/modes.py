@@ -5,13 +5,13 @@ from typing import Any
 
 import numpy as np
 
-from diffeval.report.figures import BLUE, GREEN, ORANGE, embedded, label, layout
+from diffeval.report.figures.base import BLUE, GREEN, ORANGE, embedded, label, layout
+from diffeval.report.figures.panels import panel_height, panel_layout, suffix
 from diffeval.report.images import tiles
-from diffeval.report.panels import panel_height, panel_layout, suffix
 from diffeval.report.view import Figure, Gallery, Tile
-from diffeval.report.words import cells, number
 from diffeval.runs.directory import RunDirectory
 from diffeval.runs.records import Param, Results
+from diffeval.runs.words import cells, number
 
 Rows = Sequence[Mapping[str, Param]]
 # Modes that are drawn, half of them from either end where there are more.

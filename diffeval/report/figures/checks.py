@@ -4,13 +4,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from diffeval.report.figures import BLUE, embedded, layout
-from diffeval.report.overlays import OVERLAYS, by_name, overlaid
-from diffeval.report.panels import panel_height, panel_layout, suffix
-from diffeval.report.schedule_figures import implied_schedule
+from diffeval.report.figures.base import BLUE, embedded, layout
+from diffeval.report.figures.overlays import OVERLAYS, by_name, overlaid
+from diffeval.report.figures.panels import panel_height, panel_layout, suffix
+from diffeval.report.figures.schedule import implied_schedule
 from diffeval.report.view import Figure
-from diffeval.report.words import cells
 from diffeval.runs.records import Param
+from diffeval.runs.words import cells
 
 Rows = Sequence[Mapping[str, Param]]
 

@@ -3,10 +3,10 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from diffeval.report.figures import BLUE, GREEN, ORANGE, PURPLE, embedded, layout
+from diffeval.report.figures.base import BLUE, GREEN, ORANGE, PURPLE, embedded, layout
 from diffeval.report.view import Figure
-from diffeval.report.words import cells
 from diffeval.runs.records import Param
+from diffeval.runs.words import cells
 
 Rows = Sequence[Mapping[str, Param]]
 # Each colour with a dash and a mark of its own.

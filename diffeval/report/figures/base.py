@@ -8,8 +8,8 @@ from typing import Any
 from markupsafe import Markup
 
 from diffeval.report.view import Figure
-from diffeval.report.words import advice_sentence, interval_text, number
 from diffeval.runs.records import Results, Score
+from diffeval.runs.words import advice_sentence, interval_text, number
 
 # Okabe and Ito's palette, which colour-blind readers can tell apart; every series also has its own dash or marker.
 BLUE, ORANGE, GREEN, PURPLE = "#0072b2", "#d55e00", "#009e73", "#cc79a7"

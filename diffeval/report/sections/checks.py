@@ -1,0 +1,74 @@
+"""Health checks: each with how it ended, what to do, its curves and its pictures."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from diffeval.report.figures.checks import check_figures
+from diffeval.report.images import tiles
+from diffeval.report.sections import section
+from diffeval.report.story import Story, Told
+from diffeval.report.view import Block, CheckCard, Gallery
+from diffeval.runs.records import CheckResult, Results
+
+# Pictures of the check that follows the sampler, and the seeds of which checkpoints are shown below each other.
+TRAJECTORY, SEEDS = "pictures_trajectory", 4
+# What does not pass is read first.
+ORDER = ("fail", "warn", "inconclusive", "pass", "not-applicable")
+
+
+@section("checks", "Health checks", 110, "diffeval check {checkpoint}")
+def checks(story: Story) -> list[Block]:
+    """The checks of each run, the worst first; then the same seeds of several checkpoints."""
+    return [*story.by_run(_of_run), *side_by_side(story.runs)]
+
+
+def _of_run(told: Told) -> Iterator[Block]:
+    results = told.results
+    if results is None:
+        return
+    for one in sorted(results.checks, key=lambda one: (ORDER.index(one.status), one.name)):
+        yield _card(told, results, one)
+
+
+def _card(told: Told, results: Results, found: CheckResult) -> CheckCard:
+    return CheckCard(
+        name=found.name,
+        status=found.status,
+        summary=found.summary,
+        fix=found.fix,
+        ruled_out="; ".join(found.ruled_out),
+        figures=check_figures(found.name, results.tables, told.place),
+        gallery=_gallery(told, found.name),
+    )
+
+
+def _gallery(told: Told, name: str) -> Gallery | None:
+    arrays = told.run.arrays(f"pictures_{name}")
+    if arrays is None:
+        return None
+    images = arrays["images"]
+    rows, columns = (tuple(map(str, arrays[one])) for one in ("rows", "columns"))
+    captions = [f"{row}: {column}" for row in rows for column in columns]
+    flat = images.reshape(-1, *images.shape[2:])
+    return Gallery("Pictures", str(arrays["sentence"]), tiles(flat, captions), len(columns), columns, rows)
+
+
+def side_by_side(runs: Sequence[Told]) -> Iterator[Gallery]:
+    """The same seeds on their way to an image, checkpoint below checkpoint; none where fewer than two show them.
+
+    Checkpoints of one training are shown so, or any that were sampled from the same seeds and classes alike.
+    """
+    shown = [(one, arrays) for one in runs if (arrays := one.run.arrays(TRAJECTORY)) is not None]
+    if len(shown) < 2 or any(list(one[1]["rows"]) != list(shown[0][1]["rows"]) for one in shown):
+        return
+    # At other timesteps, pictures below each other would not be of the same noise level.
+    if any(list(one[1]["columns"]) != list(shown[0][1]["columns"]) for one in shown):
+        return
+    names = tuple(one.subject for one, _ in shown)
+    columns = tuple(map(str, shown[0][1]["columns"]))
+    for row, seed in enumerate(map(str, shown[0][1]["rows"][:SEEDS])):
+        captions = [f"{name}, {seed}: {column}" for name in names for column in columns]
+        pixels = np.concatenate([arrays["images"][row] for _, arrays in shown])
+        sentence = f"From top to bottom: {', '.join(names)}."
+        yield Gallery(f"Side by side: {seed}", sentence, tiles(pixels, captions), len(columns), columns, names)
