@@ -1,11 +1,13 @@
-"""What our loop makes of a checkpoint in float pixels, for comparison with other people's code."""
+"""What our loop makes of a checkpoint in float pixels, for comparison with other people's code; and a tiny pipeline's folder."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
+from tiny_pipelines import make
 
 from diffeval.checkpoints.checkpoint import Checkpoint
 from diffeval.plan import Settings, plan_sampling
@@ -30,3 +32,11 @@ def _floats(checkpoint: Checkpoint, n: int = 4, **settings: object) -> torch.Ten
 def floats() -> Callable[..., torch.Tensor]:
     """See ``_floats``."""
     return _floats
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny StableDiffusionPipeline as its folder."""
+    folder = tmp_path_factory.mktemp("sd") / "pipeline"
+    make("sd", folder)
+    return folder
