@@ -82,8 +82,8 @@ class ImageMaker(Interface):
     def limit(self) -> int | None:
         """How many images there are; None without end."""
 
-    def images(self, indices: range) -> Images:
-        """Images of consecutive indices, uint8 [len(indices), C, H, W]."""
+    def images(self, indices: Sequence[int]) -> Images:
+        """Images of these indices, uint8 [len(indices), C, H, W]."""
 
     def labels(self, indices: Sequence[int]) -> Labels | None:
         """Their classes, where classes are what images are made of."""

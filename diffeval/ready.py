@@ -31,6 +31,7 @@ class ReadyImages:
         assumptions: what a reader must know of them.
         reference: unknown, as is what the images were made by.
         reference_hash: unknown.
+        training_step: unknown.
     """
 
     name: str
@@ -40,6 +41,7 @@ class ReadyImages:
     assumptions: tuple[str, ...] = ()
     reference: None = None
     reference_hash: None = None
+    training_step: None = None
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -104,8 +106,10 @@ class Shown:
         """How many images there are."""
         return len(self.source)
 
-    def images(self, indices: range) -> Images:
+    def images(self, indices: Sequence[int]) -> Images:
         """The images of these indices, uint8 [len(indices), C, H, W]."""
+        if not isinstance(indices, range):
+            return self.source.pixels.read(self.order[list(indices)])
         # Single images are looked up, whole batches come one after the other.
         next_ones = len(indices) if len(indices) > 1 else 0
         then = self.order[indices.stop : indices.stop + next_ones]

@@ -35,7 +35,7 @@ class Prompts:
         """The prompt of each image: classes as ``balanced_labels`` has them, and the prompts of a class in turn."""
         classes = len(self.rows)
         passes = [index // classes for index in indices]
-        labels = balanced_labels(indices[0], indices[-1] + 1, classes).tolist() if classes > 1 else [0] * len(indices)
+        labels = labels_of(indices, classes).tolist() if classes > 1 else [0] * len(indices)
         chosen = [self.rows[label][turn % len(self.rows[label])] for label, turn in zip(labels, passes, strict=True)]
         return np.array(chosen, dtype=np.int64)
 
@@ -61,3 +61,12 @@ def balanced_labels(start: int, stop: int, classes: int) -> npt.NDArray[np.int64
         return np.empty(0, dtype=np.int64)
     offset = (start // classes) * classes
     return np.concatenate(rows)[start - offset : stop - offset].astype(np.int64)
+
+
+def labels_of(indices: Sequence[int], classes: int) -> npt.NDArray[np.int64]:
+    """Labels of any images, int64 [len(indices)]; see ``balanced_labels``."""
+    if isinstance(indices, range) and indices.step == 1:
+        return balanced_labels(indices.start, indices.stop, classes)
+    blocks = {block: balanced_labels(block * classes, (block + 1) * classes, classes)
+              for block in {index // classes for index in indices}}  # fmt: skip
+    return np.array([blocks[index // classes][index % classes] for index in indices], dtype=np.int64)

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from diffeval.diffusion.conditions import Prompts, balanced_labels
+from diffeval.diffusion.conditions import Prompts, labels_of
 from diffeval.diffusion.guidance import Denoiser, guided, within
 from diffeval.diffusion.noise import initial_noise, step_generators
 from diffeval.diffusion.prediction import PredictionType
@@ -126,11 +126,11 @@ class Generator:
         """Class of each image, by the rule in ``conditions``; None for a model without classes."""
         if not self.classes or not indices:
             return None
-        return balanced_labels(indices[0], indices[-1] + 1, self.classes)
+        return labels_of(indices, self.classes)
 
     @torch.inference_mode()
-    def images(self, indices: range) -> npt.NDArray[np.uint8]:
-        """Images of consecutive indices as one batch: uint8 [len(indices), C, H, W].
+    def images(self, indices: Sequence[int]) -> npt.NDArray[np.uint8]:
+        """Images of these indices as one batch: uint8 [len(indices), C, H, W].
 
         Raises:
             DiffevalError: if the network's output stops being finite.
@@ -138,14 +138,14 @@ class Generator:
         return self.to_uint8(self.decode(self.latents(indices)), indices)
 
     @torch.inference_mode()
-    def latents(self, indices: range, *, same_start: bool = False) -> torch.Tensor:
+    def latents(self, indices: Sequence[int], *, same_start: bool = False) -> torch.Tensor:
         """What the sampler ends with, before it is decoded and rounded: float32 [len(indices), C, H, W]."""
         last = deque(self.walk(indices, same_start=same_start), maxlen=1)
         return last[0].after
 
     @torch.inference_mode()
-    def walk(self, indices: range, *, same_start: bool = False) -> Iterator[Step]:
-        """The sampler's steps, from x_T to x_0, for consecutive indices as one batch.
+    def walk(self, indices: Sequence[int], *, same_start: bool = False) -> Iterator[Step]:
+        """The sampler's steps, from x_T to x_0, for these indices as one batch.
 
         Args:
             indices: of the images.
@@ -186,7 +186,7 @@ class Generator:
             x = scheduler.step(output, t, x, **options, return_dict=False)[0]
             yield Step(float(t), seen, output, x)
 
-    def _step_options(self, indices: range) -> dict[str, Any]:
+    def _step_options(self, indices: Sequence[int]) -> dict[str, Any]:
         options = dict(self.sampler.step_options)
         if is_stochastic(self.sampler):
             options["generator"] = [one for key in self._keys(indices) for one in step_generators(*key)]
@@ -198,7 +198,7 @@ class Generator:
             return [(self.seed, indices)]
         return [(seed, [index]) for seed, index in self.prompts.keys(self.seed, indices)]
 
-    def _conditions(self, indices: range) -> tuple[torch.Tensor | None, torch.Tensor | None]:
+    def _conditions(self, indices: Sequence[int]) -> tuple[torch.Tensor | None, torch.Tensor | None]:
         if self.prompts is not None:
             rows = self.prompts.of(indices)
             nulls = np.array(self.prompts.nulls)[rows]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from diffeval.diffusion.conditions import balanced_labels
+from diffeval.diffusion.conditions import Prompts, balanced_labels, labels_of
 from diffeval.diffusion.noise import initial_noise, step_generators
 
 SHAPE = (2, 4, 4)
@@ -59,3 +59,11 @@ def test_labels_are_a_function_of_the_index_alone() -> None:
     assert np.array_equal(whole, np.concatenate(parts))
     assert len({tuple(block) for block in whole.reshape(-1, 10)}) > 90
     assert balanced_labels(5, 5, 10).tolist() == []
+
+
+def test_labels_and_prompts_of_scattered_images_are_those_of_the_run() -> None:
+    scattered = [942, 3, 3, 17, 500]
+    assert np.array_equal(labels_of(scattered, 10), balanced_labels(0, 1000, 10)[scattered])
+    assert np.array_equal(labels_of(range(7, 33), 10), balanced_labels(7, 33, 10))
+    prompts = Prompts(rows=((0, 1, 2), (3, 4)), nulls=(5,) * 5, seeds=(None,) * 5, content="")
+    assert np.array_equal(prompts.of(scattered), prompts.of(range(1000))[scattered])
