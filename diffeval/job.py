@@ -151,4 +151,5 @@ def provenance_of(job: Job, batch: int) -> Provenance:
         command=provenance.command(),
         started=job.state.started,
         seconds=state.seconds if state else {},
+        training_step=job.checkpoint.training_step,
     )

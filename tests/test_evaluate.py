@@ -52,6 +52,7 @@ def test_a_run_holds_what_it_promises(tiny_checkpoint: Path, tmp_path: Path) -> 
     assert [(score.name, score.n) for score in results.scores] == [
         ("fid", 100), ("fid_debiased", 100), ("fid", 300), ("fid_debiased", 300), ("kid", 100), ("kid", 300)
     ]  # fmt: skip
+    assert results.provenance.training_step == 4, "the card beside the weights says so"
     for score in results.scores:
         assert score.value is not None
         assert score.std_error is not None

@@ -40,6 +40,7 @@ class Found:
         reference_hash: of the training data, or None.
         assumptions: what the loader had to assume.
         sampled_by: the scheduler that lies beside the weights; None without.
+        training_step: optimiser steps behind the weights; None where nothing says so.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Found:
     reference_hash: str | None = None
     assumptions: tuple[str, ...] = ()
     sampled_by: SamplingScheduler | None = None
+    training_step: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +116,7 @@ def build(found: Found, options: LoadOptions) -> Checkpoint:
         weights=found.weights,
         overrides=tuple(f"{flag(name)} {value}" for name, value in changes.items()),
         sampled_by=found.sampled_by,
+        training_step=found.training_step,
     )
 
 

@@ -68,6 +68,7 @@ class Checkpoint:
         guidance: scale that it is meant to be sampled with.
         at_w: the denoiser at a guidance scale, where that is an input of the network (it is guidance-distilled);
             ``denoiser`` is the one at w = 1. None for any other.
+        training_step: optimiser steps behind the weights; None where nothing says so.
     """
 
     name: str
@@ -98,6 +99,7 @@ class Checkpoint:
     asked: Prompts | None = None
     guidance: float = 1.0
     at_w: Callable[[float], Denoiser] | None = None
+    training_step: int | None = None
 
     @property
     def image_shape(self) -> Shape:

@@ -88,6 +88,7 @@ class DiffusersFolder:
             declaration=declaration,
             embeddings=classes,
             reference_hash=card.data_hash if card else None,
+            training_step=card.step if card else None,
             assumptions=said,
             # Where there is a card, that says how the model is sampled.
             sampled_by=None if scheduler is None or card is not None else scheduler.sampled_by,

@@ -55,7 +55,9 @@ class RuleOutcome:
         baseline: its value in the baseline, where the rule is about that.
         change: by how much the run is worse, where the rule is about that.
         bound: one-sided 95% bound towards the limit, of the value or the change.
+        other_bound: the one away from the limit: between both lies what the run may be.
         limit: that the bound is held against.
+        other_limit: of a window, its other end.
         p: one-sided, of being beyond the limit, corrected for the classes or ends that the rule looks at.
         p_holm: the same corrected for all error rules about scores; None for warnings and checks.
         needed: about how many images would settle it; None where it is settled, or no number is known to.
@@ -75,7 +77,9 @@ class RuleOutcome:
     baseline: float | None = None
     change: float | None = None
     bound: float | None = None
+    other_bound: float | None = None
     limit: float | None = None
+    other_limit: float | None = None
     p: float | None = None
     p_holm: float | None = None
     needed: int | None = None
@@ -220,11 +224,19 @@ def _outcome(reading: Reading, p_holm: float | None, rules: int) -> RuleOutcome:
         baseline=reading.baseline,
         change=worst.found.value if reading.kind == "regression" else None,
         bound=worst.bound,
+        other_bound=worst.other_bound,
         limit=worst.limit,
+        other_limit=_other_end(reading, worst.limit),
         needed=needed,
         how=reading.how,
         where=worst.where,
     )
+
+
+def _other_end(reading: Reading, limit: float) -> float | None:
+    """The end of a window that does not decide; None of other rules."""
+    low, high = reading.rule.limits
+    return None if reading.kind != "window" else low if limit == high else high
 
 
 def _status(reading: Reading, p_holm: float | None) -> Status:

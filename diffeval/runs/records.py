@@ -161,6 +161,7 @@ class Provenance:
         command: as typed.
         started: UTC, ISO 8601.
         seconds: wall time per stage, summed over continued runs.
+        training_step: optimiser steps behind the weights, where the checkpoint says so.
     """
 
     checkpoint: str
@@ -177,6 +178,7 @@ class Provenance:
     command: tuple[str, ...]
     started: str
     seconds: Mapping[str, float] = field(default_factory=dict)
+    training_step: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

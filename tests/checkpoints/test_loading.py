@@ -90,6 +90,7 @@ def test_a_folder_without_a_card_is_read_from_its_scheduler(tiny_checkpoint: Pat
     assert model.sampler is not None
     assert model.sampler.scheduler == "DDPMScheduler"
     assert model.reference is None
+    assert (load(tiny_checkpoint).training_step, model.training_step) == (4, None), "the card alone says it"
     assert "11 class embeddings are taken as 11 classes" in model.assumptions[0]
 
 

@@ -52,6 +52,17 @@ def test_beyond_by_itself_but_not_among_many_is_inconclusive_and_said(
     assert verdict.outcomes[0].needed == pytest.approx(2219, abs=5)
 
 
+def test_an_outcome_holds_both_bounds_and_of_a_window_both_ends(make_run: MakeRun, write_gate: WriteGate) -> None:
+    run = make_run("one", [score("a", 1.0, 0.1)])
+    (narrow,) = gate(run, config=write_gate('[[rule]]\nscore = "a"\nwindow = [0.9, 2.0]\n')).outcomes
+    # Towards 0.9, the nearer end: 1 - 0.1 z95; away from it: 1 + 0.1 z95, with z95 = 1.6449.
+    assert (narrow.bound, narrow.other_bound) == (pytest.approx(0.83551, abs=1e-5), pytest.approx(1.16449, abs=1e-5))
+    assert (narrow.limit, narrow.other_limit) == (0.9, 2.0)
+    (upper,) = gate(run, config=write_gate('[[rule]]\nscore = "a"\nmax = 2\n')).outcomes
+    assert (upper.bound, upper.other_bound) == (pytest.approx(1.16449, abs=1e-5), pytest.approx(0.83551, abs=1e-5))
+    assert (upper.limit, upper.other_limit) == (2.0, None)
+
+
 def test_warnings_neither_decide_nor_count(make_run: MakeRun, write_gate: WriteGate) -> None:
     run = make_run("one", [score("a", 1.0, 0.1), score("b", 0.0, 0.1)])
     bad = f'[[rule]]\nscore = "a"\nlevel = "warn"\nmax = {_limit(0.03)}\n'
