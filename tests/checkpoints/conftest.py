@@ -1,4 +1,4 @@
-"""What our loop makes of a checkpoint in float pixels, for comparison with other people's code; and a tiny pipeline's folder."""
+"""Our loop's float pixels, for comparison with other people's code; and a tiny pipeline's folder."""
 
 from collections.abc import Callable
 from pathlib import Path
