@@ -1,0 +1,75 @@
+// How every figure looks: colours and fonts of the page, room for labels, and panels in as many columns as there is room for.
+const onDark = {"#0072b2": "#56aee6", "#d55e00": "#f5883c", "#009e73": "#2fc79a", "#cc79a7": "#e59cc5"};
+const triple = (hex) => [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16));
+const recoloured = (text) => {
+  for (const [from, to] of Object.entries(onDark)) {
+    text = text.replaceAll(from, to).replaceAll(from.toUpperCase(), to);
+    text = text.replace(new RegExp(`rgba\\(${triple(from).join(", ?")},`, "g"), `rgba(${triple(to).join(",")},`);
+  }
+  return text;
+};
+const panelsOf = (layout) => Object.keys(layout)
+  .filter((key) => /^xaxis\d*$/.test(key) && layout[key].domain && (layout[`y${key.slice(1)}`] || {}).domain)
+  .map((key) => ({x: layout[key], y: layout[`y${key.slice(1)}`]}));
+
+// Panels of one size side by side are set in fewer columns where they would become too narrow to read.
+const reflow = (layout, width, height) => {
+  const panels = panelsOf(layout);
+  const starts = [...new Set(panels.map((one) => one.x.domain[0].toFixed(4)))];
+  const sizes = new Set(panels.map((one) => (one.x.domain[1] - one.x.domain[0]).toFixed(3)));
+  if (panels.length < 2 || starts.length < 2 || sizes.size > 1) return height;
+  const columns = Math.max(1, Math.min(starts.length, Math.floor(width / 250)));
+  const before = Math.ceil(panels.length / starts.length), rows = Math.ceil(panels.length / columns);
+  const tall = (height / before) * rows, inner = tall - 70;
+  const gap = Math.min(0.12, 62 / width), titled = panels.some((one) => one.x.title);
+  const above = 26 / inner, below = (titled ? 58 : 36) / inner;
+  panels.forEach((one, place) => {
+    const row = Math.floor(place / columns), column = place % columns;
+    const old = [one.x.domain[0], one.y.domain[1]];
+    const share = (1 + gap) / columns;
+    one.x.domain = [column * share, Math.min(1, (column + 1) * share - gap)];
+    one.y.domain = [Math.max(0, 1 - (row + 1) / rows + (row + 1 < rows ? below : 0)), 1 - row / rows - (row ? above : 0)];
+    for (const note of layout.annotations || []) {
+      if (note.moved || note.xref !== "paper" || Math.abs(note.x - old[0]) > 1e-6 || Math.abs(note.y - old[1]) > 1e-6) continue;
+      Object.assign(note, {x: one.x.domain[0], y: one.y.domain[1], moved: true});
+    }
+  });
+  for (const note of layout.annotations || []) delete note.moved;
+  return tall;
+};
+
+const legendRows = (data, width) => {
+  const names = data.filter((trace) => trace.name && trace.showlegend !== false).map((trace) => trace.name.length * 6.8 + 52);
+  return names.length < 2 ? 1 : Math.ceil(names.reduce((sum, one) => sum + Math.min(one, width), 0) / Math.max(width - 60, 200));
+};
+
+const dressed = (text, width, height) => {
+  const {data, layout} = JSON.parse(isDark() ? recoloured(text) : text);
+  const colour = (name) => getComputedStyle(root).getPropertyValue(name).trim();
+  const ink = colour("--ink"), muted = colour("--muted"), line = colour("--line"), firm = colour("--firm");
+  const family = getComputedStyle(document.body).fontFamily;
+  let tall = reflow(layout, width, height);
+  for (const key of Object.keys(layout).filter((one) => /^[xy]axis\d*$/.test(one))) {
+    const axis = layout[key], title = typeof axis.title === "string" ? {text: axis.title} : axis.title;
+    layout[key] = {
+      automargin: true, gridcolor: line, linecolor: firm, zerolinecolor: firm, zerolinewidth: 1, ...axis,
+      tickfont: {size: 12, color: muted, ...axis.tickfont},
+      ...(title ? {title: {standoff: 10, ...title, font: {size: 13, color: ink, ...title.font}}} : {}),
+    };
+  }
+  for (const trace of data) if (/text/.test(trace.mode || "")) trace.cliponaxis = false;
+  const rows = layout.showlegend === false ? 1 : legendRows(data, width);
+  tall += (rows - 1) * 20;
+  const margin = layout.margin || {};
+  Object.assign(layout, {
+    width, height: tall, autosize: false,
+    paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
+    font: {family, color: ink, size: 12.5, ...layout.font},
+    margin: {...margin, l: Math.min(margin.l ?? 50, 50), r: Math.max(margin.r ?? 0, 18), t: Math.max(margin.t ?? 0, 26), b: Math.min(margin.b ?? 40, 40)},
+    legend: {...layout.legend, orientation: "h", x: 0, xanchor: "left", y: 1.01, yanchor: "bottom", font: {size: 12.5, color: ink}, bgcolor: "rgba(0,0,0,0)"},
+    hoverlabel: {namelength: -1, align: "left", bgcolor: colour("--panel"), bordercolor: firm, font: {family, color: ink, size: 12.5}},
+    modebar: {bgcolor: "rgba(0,0,0,0)", color: muted, activecolor: colour("--accent")},
+    dragmode: width < 560 ? false : layout.dragmode || "zoom",
+  });
+  return {data, layout, tall};
+};
