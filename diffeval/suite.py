@@ -9,6 +9,9 @@ from diffeval.metrics.metric import METRICS, Metric
 from diffeval.registry import did_you_mean
 from diffeval.runs.records import Param
 
+# What the standard suite is called among names of scores.
+STANDARD = "standard"
+
 
 @dataclass(frozen=True, slots=True)
 class Suite:
@@ -17,7 +20,7 @@ class Suite:
     Attributes:
         metrics: names in the registry, in order; the first decides how many images are needed at least.
         shown: names of the scores that were asked for.
-        asked: whether the user named them; what cannot be computed is then an error, and else left out.
+        asked: whether the user named all of them; what cannot be computed is then an error, and else left out.
         classes: whether every class is read by itself, too.
         options: configuration of metrics, by their names; what is not named has its default.
     """
@@ -71,36 +74,41 @@ def choose(names: Sequence[str] | None = None) -> Suite:
     """Finds metrics by the names of their scores, or by their own.
 
     Args:
-        names: by default the standard suite.
+        names: by default the standard suite, which is also called ``standard``: others may stand beside it.
 
     Raises:
         DiffevalError: if there is no such score, or no name.
     """
     if names is None:
-        usual = standard()
-        return Suite(
-            usual, frozenset(score for name in usual for score in METRICS[name].scores), asked=False, classes=True
-        )
+        names = (STANDARD,)
     if not names:
         raise DiffevalError("metrics: none is named; leave --metrics out for the standard suite")
     makers = {score: name for name in METRICS for score in METRICS[name].scores}
-    metrics, shown = list[str](), set[str]()
+    usual, metrics, shown = STANDARD in names, list[str](), set[str]()
     for name in names:
+        if name == STANDARD:
+            metrics += standard()
+            shown |= {score for one in standard() for score in METRICS[one].scores}
+            continue
         if name in METRICS and name not in makers:
             shown |= set(METRICS[name].scores)
         elif name in makers:
             # FID means both of its values, as it does in the command of that name.
             shown |= {name, *METRICS[name].scores} if name in METRICS else {name}
         else:
-            raise DiffevalError(f"unknown metric {name!r};{did_you_mean(name, {*makers, *METRICS})}")
+            raise DiffevalError(f"unknown metric {name!r};{did_you_mean(name, {*makers, *METRICS, STANDARD})}")
         metrics.append(makers.get(name, name))
-    return Suite(tuple(dict.fromkeys(metrics)), frozenset(shown), asked=True)
+    return Suite(tuple(dict.fromkeys(metrics)), frozenset(shown), asked=not usual, classes=usual)
 
 
 def named(names: Sequence[str]) -> frozenset[str]:
-    """The scores that these names stand for by themselves: a score for itself, a family for all of its own."""
+    """The scores that these names stand for by themselves: a score for itself, a family for all of its own.
+
+    The standard suite stands for none: what cannot be computed of it is left out.
+    """
     scores = {score for name in METRICS for score in METRICS[name].scores}
-    return frozenset(score for name in names for score in ((name,) if name in scores else METRICS[name].scores))
+    alone = [name for name in names if name != STANDARD]
+    return frozenset(score for name in alone for score in ((name,) if name in scores else METRICS[name].scores))
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ import pytest
 
 from diffeval.errors import DiffevalError
 from diffeval.metrics.metric import METRICS
-from diffeval.suite import choose, listing, standard
+from diffeval.suite import choose, listing, named, standard
 
 
 def test_the_standard_suite_in_its_order() -> None:
@@ -42,6 +42,15 @@ def test_by_the_name_of_a_metric() -> None:
 def test_fid_is_both_of_its_values() -> None:
     assert choose(["fid"]).shown == {"fid", "fid_debiased"}
     assert choose(["vendi"]).shown == {"vendi", "vendi_within_class"}
+
+
+def test_others_stand_beside_the_standard_suite() -> None:
+    """Whose own scores may be lacking, and which reads every class."""
+    suite = choose(["standard", "missing_mass"])
+    assert suite.metrics == (*standard(), "mode_coverage")
+    assert suite.shown == {*choose().shown, "missing_mass"}
+    assert suite.classes and not suite.asked
+    assert named(["standard", "missing_mass"]) == {"missing_mass"}
 
 
 def test_a_family_named_twice_is_computed_once() -> None:

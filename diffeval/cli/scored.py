@@ -150,6 +150,10 @@ def _refuse_missing(results: Results, metrics: Sequence[str] | None) -> None:
         if score.n == results.provenance.n and score.name in asked and score.value is None:
             print(f"error: {score.name}: {score.error}", file=sys.stderr)
             raise typer.Exit(int(ExitCode.USAGE))
+    for name in sorted(asked - {score.name for score in results.scores}):  # beside the standard suite
+        why = next((said for said in results.warnings if said.startswith(f"{name} is left out")), f"{name}: not there")
+        print(f"error: {why}", file=sys.stderr)
+        raise typer.Exit(int(ExitCode.USAGE))
 
 
 def show_plan(lines: Sequence[str], common: Common) -> None:

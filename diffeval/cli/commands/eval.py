@@ -27,7 +27,10 @@ def evaluate(
     checkpoint: MaybeMeasured = None,
     metrics: Annotated[
         str | None,
-        typer.Option(help="Scores, e.g. fid,precision; by default the standard suite.", rich_help_panel=SCORING),
+        typer.Option(
+            help="Scores, e.g. fid,precision or standard,mode_coverage; by default the standard suite.",
+            rich_help_panel=SCORING,
+        ),
     ] = None,
     n: Number = None,
     at: Counts = None,
