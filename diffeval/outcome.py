@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -11,8 +12,10 @@ from diffeval.features.extractor import Extractor
 from diffeval.harvest import timed
 from diffeval.job import Job, holds_more, provenance_of, warnings_of
 from diffeval.metrics.clip_reading import FLAT
+from diffeval.metrics.feature_map import feature_map
 from diffeval.metrics.metric import FeatureSet
-from diffeval.mode_pictures import PICTURES, mode_pictures
+from diffeval.mode_pictures import PICTURES as MODE_PICTURES
+from diffeval.mode_pictures import mode_pictures
 from diffeval.per_class import read_classes, worst_sentence
 from diffeval.plan import ImageMaker
 from diffeval.progress import Reporter
@@ -20,9 +23,12 @@ from diffeval.prompt_tables import prompt_pictures, save_prompts
 from diffeval.ready import Shown
 from diffeval.real import RealImages
 from diffeval.runs.records import Keep, Param, Results
+from diffeval.sample_pictures import PICTURES, Setting, sample_pictures
 from diffeval.scoring import Choices, Scoring, score_counts
 from diffeval.work import Work
 
+# The file in the run that holds the map of features, without its suffix.
+MAP = "feature_map"
 Tables = dict[str, tuple[Mapping[str, Param], ...]]
 
 
@@ -41,6 +47,7 @@ def score_and_save(work: Work, real: RealImages, counts: Sequence[int], choices:
     tables: Tables = {**scoring.tables, "extractor": (_extractor_row(work.known.extractor),)}
     if readings:
         tables["per_class"] = tuple(one.row() for one in readings)
+    tables = _with_pictures(work, generated, real, tables, scoring.terms)
     worst = worst_sentence(readings)
     said = (
         *warnings_of(job, work.reporter),
@@ -54,10 +61,12 @@ def score_and_save(work: Work, real: RealImages, counts: Sequence[int], choices:
         protocol=job.protocol,
         provenance=provenance_of(job, state.batch),
         scores=scoring.scores,
-        tables=_with_pictures(work, tables, scoring.terms),
+        tables=tables,
         choices=choices.recorded(),
         warnings=tuple(dict.fromkeys(said)),
     )
+    if holds_more(job) is None and len(real.reference):
+        job.run.save_arrays(MAP, feature_map(generated.features, real.reference.features))
     _save(job, results, scoring, choices.keep, generated.labels, work.reporter)
     return results
 
@@ -71,18 +80,44 @@ def flat_sentence(images: FeatureSet) -> tuple[str, ...]:
     return (f"{flat} of {len(images)} images are of a single colour",) if flat else ()
 
 
-def _with_pictures(work: Work, tables: Tables, terms: Mapping[str, npt.NDArray[np.generic]]) -> Tables:
-    """Tables that name images, with where these lie; the images themselves go into the run."""
-    run, maker, reference = work.job.run, work.job.plan.generator, work.known.reference
-    if isinstance(reference, ImageSource) and "modes" in tables:
-        run.save_arrays(PICTURES, mode_pictures(tables["modes"], terms, maker, reference))
-    if "prompts" in tables:
-        prompt_pictures(run, tables["prompts"], terms, maker)
-        tables = {**tables, "prompts": save_prompts(run, tables["prompts"])}
+def _with_pictures(
+    work: Work,
+    generated: FeatureSet,
+    real: RealImages,
+    tables: Tables,
+    terms: Mapping[str, npt.NDArray[np.generic]],
+) -> Tables:
+    """Tables that name images, with where these lie; the images themselves go into the run, if it holds no more."""
+    run, maker = work.job.run, work.job.plan.generator
     for name in ("raises_fid", "follow_least"):
         if name in tables:
             tables = {**tables, name: _named(tables[name], maker)}
-    return tables
+    if holds_more(work.job) is not None:
+        return tables
+    started = time.monotonic()
+    _save_pictures(work, generated, real, tables, terms)
+    timed(run, "pictures", started)
+    return {**tables, "prompts": save_prompts(run, tables["prompts"])} if "prompts" in tables else tables
+
+
+def _save_pictures(
+    work: Work,
+    generated: FeatureSet,
+    real: RealImages,
+    tables: Tables,
+    terms: Mapping[str, npt.NDArray[np.generic]],
+) -> None:
+    """Pictures of what was found; most are remembered, the rest is made anew, as a run keeps no pixels."""
+    job, run, maker = work.job, work.job.run, work.job.plan.generator
+    reference = work.known.reference if isinstance(work.known.reference, ImageSource) else None
+    state = run.state()
+    draw = partial(work.harvest.drawn, maker=maker, batch=job.plan.batch if state is None else state.batch)
+    if reference is not None and "modes" in tables:
+        run.save_arrays(MODE_PICTURES, mode_pictures(tables["modes"], terms, draw, maker.image_shape, reference))
+    if "prompts" in tables:
+        prompt_pictures(run, tables["prompts"], terms, draw, maker.image_shape)
+    setting = Setting(generated, real, reference, maker, work.known.asked, job.checkpoint.reference, tables)
+    run.save_arrays(PICTURES, sample_pictures(setting, draw, run.arrays(PICTURES)))
 
 
 def _save(

@@ -9,10 +9,10 @@ from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.decomposition import PCA
 
+from diffeval.metrics.feature_map import feature_map
 from diffeval.metrics.leakage import leakage
-from diffeval.metrics.metric import METRICS, Array, Estimate, FeatureSet, LackingError, Metric
+from diffeval.metrics.metric import METRICS, Estimate, FeatureSet, LackingError, Metric
 from diffeval.metrics.mode_readings import readings
 from diffeval.metrics.modes import LEAST_OF_CLUSTER, Modes, by_class, by_cluster, labels_of, sides, usual_count
 from diffeval.metrics.occupancy import Occupancy, Side, least_missing, occupancy
@@ -25,8 +25,6 @@ SCORES = ("mode_coverage", "missing_mass", "js_divergence")
 LEAST = 200
 # Splits of held-out images that their null is the mean of, and what keys them.
 SPLITS, _NULL = 10, 0x5EED6
-# Bins of the map of features, along each of two components.
-BINS = 40
 # Named in a sentence, at most.
 NAMED = 5
 
@@ -249,23 +247,10 @@ def _with_tables(found: Sequence[Estimate], generated: FeatureSet, reference: Fe
         found[0],
         tables=tables,
         params={**found[0].params, "repeats": same.generated, "repeats_real": same.real, "support": same.support},
-        terms={**found[0].terms, **_map(generated.features, reference.features)},
+        terms={**found[0].terms, **feature_map(generated.features, reference.features)},
         warnings=tuple(said),
     )
     return (first, *(replace(one, tables={}) for one in found[1:]))
-
-
-def _map(generated: Array, reference: Array) -> dict[str, npt.NDArray[np.generic]]:
-    """Both sides by the reference's first two principal components, counted in bins; nothing of one dimension."""
-    if min(reference.shape) < 2:
-        return {}
-    axes = PCA(2, random_state=0).fit(reference)
-    real, ours = axes.transform(reference), axes.transform(generated)
-    both = np.concatenate([real, ours])
-    ends = np.quantile(both, (0.002, 0.998), axis=0)
-    edges = [np.linspace(float(ends[0, axis]), float(ends[1, axis]), BINS + 1) for axis in (0, 1)]
-    counts = [np.histogram2d(one[:, 0], one[:, 1], edges)[0].astype(np.int64) for one in (real, ours)]
-    return {"map_real": counts[0], "map_generated": counts[1], "map_x": edges[0], "map_y": edges[1]}
 
 
 METRICS.register("mode_coverage")(

@@ -6,6 +6,7 @@
     results.json    scores with their errors (see document.py)
     terms.npz       per-seed terms and leave-group-out values, for paired comparison without torch
     grid.npz        the first images, uncurated, with their labels
+    feature_map.npz features of both sides along two axes, counted in bins
     images/         uint8 images by chunk (with --keep images)
     features/ID/    features by extractor and chunk (unless --keep none)
     report.html     the page
@@ -48,6 +49,7 @@ class RunState:
         batch: images per network call.
         chunk: image indices per chunk file.
         protocol: of what is measured; None for training.
+        shard: which of how many parts of the images it holds, from 1; None for all.
         seconds: wall time per stage so far, over all continuations.
         warnings: what a reader must know.
         started: UTC, ISO 8601.
@@ -65,11 +67,13 @@ class RunState:
     started: str
     seconds: Mapping[str, float] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    shard: tuple[int, int] | None = None
 
 
 # What lies in a run's directory beside its folders.
 OWN_FILES = (
     "run.json", "results.json", "terms.npz", "grid.npz", "report.html", "samples.npz", "sweep.csv", "matrix.npz",
+    "feature_map.npz",
 )  # fmt: skip
 
 
@@ -80,10 +84,15 @@ def default_name(checkpoint: str, sha256: str, task: str, seed: int, protocol: P
 
 
 class RunDirectory:
-    """Reads and writes one run directory."""
+    """Reads and writes one run directory.
 
-    def __init__(self, path: Path | str) -> None:
-        self.path = Path(path)
+    Args:
+        path: of it.
+        follows: whether another process, rank 0, holds it and writes its state; per-image arrays are written by all.
+    """
+
+    def __init__(self, path: Path | str, *, follows: bool = False) -> None:
+        self.path, self.follows = Path(path), follows
         self._lock: FileLock | None = None
 
     @property
@@ -97,6 +106,8 @@ class RunDirectory:
         Raises:
             DiffevalError: if it cannot be written, or another process holds it.
         """
+        if self.follows:
+            return
         require_writable(self.path)
         self._lock = FileLock(self.path / ".lock", timeout=0)
         try:
@@ -123,6 +134,7 @@ class RunDirectory:
             "samples.npz",
             "sweep.csv",
             "matrix.npz",
+            "feature_map.npz",
         ):
             (self.path / name).unlink(missing_ok=True)
         for pattern in (
@@ -150,15 +162,18 @@ class RunDirectory:
             if data.pop("schema") != SCHEMA:
                 raise ValueError(f"its schema is not {SCHEMA}")
             protocol = data.pop("protocol")
+            shard = data.pop("shard", None)
             return RunState(
-                **{**data, "warnings": tuple(data["warnings"])},
+                **{**data, "warnings": tuple(data["warnings"]), "shard": None if shard is None else tuple(shard)},
                 protocol=None if protocol is None else Protocol(**protocol),
             )
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise DiffevalError(f"run: cannot read {path}: {error}; remove the folder or give --fresh") from error
 
     def save_state(self, state: RunState) -> None:
-        """Replaces ``run.json``."""
+        """Replaces ``run.json``, unless that is for another process."""
+        if self.follows:
+            return
         replace_text(self.path / "run.json", to_json({"schema": SCHEMA, **plain(state)}))
 
     def update(self, **changes: Any) -> RunState:
@@ -217,7 +232,7 @@ def matches(state: RunState, wanted: RunState) -> str | None:
     """Why a run on disk cannot be continued as the one that is wanted; None if it can."""
     if state.version != own_version():
         return f"was made by diffeval {state.version}, this is {own_version()}"
-    for name in ("task", "checkpoint_sha256", "seed", "protocol"):
+    for name in ("task", "checkpoint_sha256", "seed", "protocol", "shard"):
         if plain(getattr(state, name)) != plain(getattr(wanted, name)):
             return f"is a run of another {name.replace('_', ' ')}"
     return None
