@@ -5,12 +5,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
+from markupsafe import Markup, escape
+
 from diffeval.report.view import Block, Card, CheckCard, Heading, Mark, SectionView, Status, Text
 
 # Checks in a row, from which on a line of badges stands above them.
 STRIP_FROM = 4
 # Statuses that the contents name, so that nobody has to look for them.
 ALARMS: tuple[Status, ...] = ("fail", "error")
+_SPAN = re.compile(r"[+−-]?\d[\d.,]*(?:e[+-]?\d+)?%?(?: \.\. [+−-]?\d[\d.,]*(?:e[+-]?\d+)?%?)?")
 _NUMBER = re.compile(r"[<>≤≥~≈]?\s*[+−–-]?[\d.,]+(e[+−-]?\d+)?\s*(%|s|ms|h|GB|MB|GiB|×)?")
 
 
@@ -64,3 +67,8 @@ def numeric(rows: Iterable[Sequence[Text]], columns: int) -> list[bool]:
             is_number = not isinstance(one, Mark) and _NUMBER.fullmatch(text) is not None
             found[place], only[place] = True, only[place] and is_number
     return [some and all_of_them for some, all_of_them in zip(found, only, strict=True)]
+
+
+def unbroken(text: str) -> Markup:
+    """A text in which no number and no interval is broken over two lines."""
+    return Markup(_SPAN.sub(lambda found: f'<span class="whole">{found.group()}</span>', str(escape(text))))

@@ -10,7 +10,7 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from diffeval.report.arrange import alarms, by_group, numeric, placed
+from diffeval.report.arrange import alarms, by_group, numeric, placed, unbroken
 from diffeval.report.images import Encoder, Pictures
 from diffeval.report.view import Page
 from diffeval.runs.provenance import own_version
@@ -98,5 +98,5 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters |= {"placed": placed, "by_group": by_group, "alarms": alarms, "numeric": numeric}
+    made.filters |= {"placed": placed, "by_group": by_group, "alarms": alarms, "numeric": numeric, "unbroken": unbroken}
     return made

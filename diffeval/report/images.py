@@ -113,10 +113,17 @@ class Pictures:
         small = is_small(tile)
         if tile.chosen and not small and name not in self._whole and len(self._whole) < self._originals:
             self._whole[name] = self._encoder.original(tile)
-        shown = SHOWN_SMALL if small else self._side
-        times = max(1, shown // max(width, height, 1))
+        times = self._times(tile, width, height)
         rows, columns = tile.pixels.shape[-2:]
         return Drawn(name, uri, width * times, height * times, f"{columns} × {rows}", small)
+
+    def width(self, tile: Tile) -> int:
+        """Pixels of the page that a tile takes."""
+        width, height = self._encoder.thumbnail(tile, self._side)[1]
+        return width * self._times(tile, width, height)
+
+    def _times(self, tile: Tile, width: int, height: int) -> int:
+        return max(1, (SHOWN_SMALL if is_small(tile) else self._side) // max(width, height, 1))
 
     @property
     def held(self) -> Markup:

@@ -7,6 +7,7 @@ ready(() => {
     asked = false;
     const line = innerHeight * 0.3, last = scrollY + innerHeight >= root.scrollHeight - 4;
     const read = last ? sections.length - 1 : sections.findLastIndex((one) => one.getBoundingClientRect().top < line);
+    if (read < 0) nav.scrollLeft = 0;
     links.forEach((link, place) => {
       if (place !== read) { link.removeAttribute("aria-current"); return; }
       if (link.hasAttribute("aria-current")) return;

@@ -38,8 +38,9 @@ const reflow = (layout, width, height) => {
   return tall;
 };
 
+const legendNames = (data) => data.filter((trace) => trace.name && trace.showlegend !== false);
 const legendRows = (data, width) => {
-  const names = data.filter((trace) => trace.name && trace.showlegend !== false).map((trace) => trace.name.length * 6.8 + 52);
+  const names = legendNames(data).map((trace) => trace.name.length * 6.8 + 52);
   return names.length < 2 ? 1 : Math.ceil(names.reduce((sum, one) => sum + Math.min(one, width), 0) / Math.max(width - 60, 200));
 };
 
@@ -57,7 +58,16 @@ const dressed = (text, width, height) => {
       ...(title ? {title: {standoff: 10, ...title, font: {size: 13, color: ink, ...title.font}}} : {}),
     };
   }
-  for (const trace of data) if (/text/.test(trace.mode || "")) trace.cliponaxis = false;
+  for (const trace of data) {
+    if (/text/.test(trace.mode || "")) trace.cliponaxis = false;
+    if (trace.type === "heatmap") {
+      const bar = trace.colorbar || {}, title = typeof bar.title === "string" ? {text: bar.title} : bar.title;
+      trace.colorbar = {
+        thickness: 12, outlinewidth: 0, xpad: 6, ...bar, tickfont: {size: 12, color: muted},
+        ...(title ? {title: {...title, font: {size: 12, color: ink}}} : {}),
+      };
+    }
+  }
   const rows = layout.showlegend === false ? 1 : legendRows(data, width);
   tall += (rows - 1) * 20;
   const margin = layout.margin || {};
@@ -65,7 +75,7 @@ const dressed = (text, width, height) => {
     width, height: tall, autosize: false,
     paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
     font: {family, color: ink, size: 12.5, ...layout.font},
-    margin: {...margin, l: Math.min(margin.l ?? 50, 50), r: Math.max(margin.r ?? 0, 18), t: Math.max(margin.t ?? 0, 26), b: Math.min(margin.b ?? 40, 40)},
+    margin: {...margin, l: Math.min(margin.l ?? 50, 50), r: Math.max(margin.r ?? 0, 18), t: panelsOf(layout).length > 1 || (layout.showlegend !== false && legendNames(data).length > 1) ? Math.max(margin.t ?? 0, 26) : 12, b: Math.min(margin.b ?? 40, 40)},
     legend: {...layout.legend, orientation: "h", x: 0, xanchor: "left", y: 1.01, yanchor: "bottom", font: {size: 12.5, color: ink}, bgcolor: "rgba(0,0,0,0)"},
     hoverlabel: {namelength: -1, align: "left", bgcolor: colour("--panel"), bordercolor: firm, font: {family, color: ink, size: 12.5}},
     modebar: {bgcolor: "rgba(0,0,0,0)", color: muted, activecolor: colour("--accent")},

@@ -3,7 +3,7 @@ const paperWidth = 680;
 ready(() => {
   let before = null;
   addEventListener("beforeprint", () => {
-    before = {theme: root.dataset.theme, closed: all("details.check:not([open])")};
+    before = {theme: root.dataset.theme, closed: all("details.check:not([open]), details.folded:not([open])")};
     root.classList.add("printing");
     root.dataset.theme = "light";
     before.closed.forEach((one) => { one.open = true; });
