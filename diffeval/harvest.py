@@ -1,12 +1,14 @@
 """One pass over the images of a run: sample, extract, commit. What is on disk already is never made again."""
 
 import time
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from diffeval.data.pixels import Images
 from diffeval.diffusion.batching import is_out_of_memory, split_batches
 from diffeval.errors import DiffevalError, StoppedError
 from diffeval.features.appearance import appearance
@@ -18,6 +20,24 @@ from diffeval.runs.directory import RunDirectory
 
 # The uncurated grid: the first images of the run, whatever they show.
 GRID = 64
+# Bytes of images that a process remembers.
+REMEMBERED = 512 << 20
+
+
+@dataclass(slots=True)
+class Memory:
+    """Images that this process has made, as long as there is room: what is shown of them need not be made again."""
+
+    room: int = REMEMBERED
+    held: dict[int, Images] = field(default_factory=dict)
+
+    def add(self, indices: range, images: Images) -> None:
+        """Remembers a batch, or as much of it as there is room for."""
+        for index, image in zip(indices, images, strict=True):
+            if image.nbytes > self.room:
+                return
+            self.held[index] = image.copy()
+            self.room -= image.nbytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +48,13 @@ class Harvest:
         images: uint8 images by chunk, or None where they are not kept.
         features: features and logits by chunk, or None where none are extracted.
         judged: features by the judge of prompts, where it is not the extractor itself.
+        memory: pixels of this process.
     """
 
     images: ChunkStore | None
     features: ChunkStore | None
     judged: ChunkStore | None = None
+    memory: Memory = field(default_factory=Memory)
 
     @property
     def stores(self) -> tuple[ChunkStore, ...]:
@@ -42,6 +64,18 @@ class Harvest:
     def available(self) -> int:
         """Images that are on disk in every store, counted from index 0 without a gap."""
         return min(store.available() for store in self.stores)
+
+    def drawn(self, indices: Sequence[int], maker: ImageMaker, batch: int) -> Images:
+        """Images of any indices, uint8 [len(indices), C, H, W]; what is not remembered is made again, in batches.
+
+        In a batch of others an image may differ by one level in one pixel of a thousand, as everywhere.
+        """
+        held = self.memory.held
+        missing = sorted(set(indices) - set(held))
+        for part in (missing[at : at + batch] for at in range(0, len(missing), batch)):
+            held = {**held, **dict(zip(part, maker.images(part), strict=True))}
+        empty: Images = np.zeros((0, *maker.image_shape), dtype=np.uint8)
+        return np.stack([held[index] for index in indices]) if len(indices) else empty
 
 
 def open_harvest(
@@ -131,6 +165,8 @@ def _fill_chunk(
         if harvest.judged is not None and judged is not None:
             parts[str(harvest.judged.folder)].append({"features": judged.features})
         _extend_grid(run, indices, images, generator)
+        if generator.limit is None:  # ready-made images can be read again
+            harvest.memory.add(indices, images)
         reporter.advance(min(indices.stop, wanted.stop) - position)
         position = indices.stop
         stopping = reporter.stop_requested and position < wanted.stop

@@ -1,12 +1,12 @@
 """Some images of each mode, real and generated, for the page: those that differ most are wanted most."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
+from diffeval.data.pixels import Shape
 from diffeval.data.source import ImageSource
-from diffeval.plan import ImageMaker
 from diffeval.runs.records import Param
 
 # The file in the run, without its suffix.
@@ -16,6 +16,8 @@ MODES, IMAGES = 12, 6
 
 Images = npt.NDArray[np.uint8]
 Rows = Sequence[Mapping[str, Param]]
+# Makes, or reads, images of any indices.
+Draw = Callable[[Sequence[int]], Images]
 
 
 def shown_modes(rows: Rows, kind: str) -> list[Mapping[str, Param]]:
@@ -26,19 +28,21 @@ def shown_modes(rows: Rows, kind: str) -> list[Mapping[str, Param]]:
 
 
 def mode_pictures(
-    rows: Rows, terms: Mapping[str, npt.NDArray[np.generic]], maker: ImageMaker, reference: ImageSource
+    rows: Rows, terms: Mapping[str, npt.NDArray[np.generic]], draw: Draw, shape: Shape, reference: ImageSource
 ) -> dict[str, npt.NDArray[np.generic]]:
     """Images by kind of modes: uint8 [M, IMAGES, C, H, W] of each side, and how many of them there are, [M].
 
     Real ones begin with the one in the middle of the mode, and go on in the order of the reference; generated ones
-    come in their own order: nothing is chosen. They are made anew, one by one, as a run keeps no pixels.
+    come in their own order: nothing is chosen.
 
     Args:
         rows: the table ``modes``.
         terms: mode of every image, as ``mode_coverage`` keeps them.
-        maker: makes the generated images.
+        draw: makes the generated images.
+        shape: (C, H, W) of these.
         reference: the real ones.
     """
+    shapes = {"generated": shape, "real": reference.shape}
     found: dict[str, npt.NDArray[np.generic]] = {}
     for kind in dict.fromkeys(str(row["modes"]) for row in rows):
         ours, theirs, medoids = (
@@ -48,8 +52,8 @@ def mode_pictures(
         generated = [_first(ours, mode) for mode in modes]
         real = [_from_the_middle(theirs, mode, int(medoids[mode])) for mode in modes]
         found[f"{kind}_modes"] = np.array(modes)
-        for name, places, read in (("generated", generated, maker), ("real", real, reference)):
-            images, counts = _stacked(places, read)
+        for name, places, read in (("generated", generated, draw), ("real", real, reference.pixels.read)):
+            images, counts = _stacked(places, read, shapes[name])
             found |= {f"{kind}_{name}": images, f"{kind}_{name}_count": counts}
     return found
 
@@ -64,22 +68,12 @@ def _from_the_middle(modes: npt.NDArray[np.generic], mode: int, medoid: int) -> 
     return [medoid, *(row for row in inside if row != medoid)][:IMAGES] if inside else []
 
 
-def _stacked(places: Sequence[Sequence[int]], source: ImageMaker | ImageSource) -> tuple[Images, Images]:
+def _stacked(places: Sequence[Sequence[int]], draw: Draw, shape: Shape) -> tuple[Images, Images]:
     """The images of each row of places, filled up with black, and how many there are."""
-    images = np.zeros((len(places), IMAGES, *_shape(source)), dtype=np.uint8)
+    images = np.zeros((len(places), IMAGES, *shape), dtype=np.uint8)
+    flat = [place for inside in places for place in inside]
+    drawn = iter(draw(flat) if flat else ())
     for row, inside in enumerate(places):
-        for column, place in enumerate(inside):
-            images[row, column] = _one(source, place)
+        for column in range(len(inside)):
+            images[row, column] = next(drawn)
     return images, np.array([len(inside) for inside in places], dtype=np.uint8)
-
-
-def _shape(source: ImageMaker | ImageSource) -> tuple[int, int, int]:
-    return source.shape if isinstance(source, ImageSource) else source.image_shape
-
-
-def _one(source: ImageMaker | ImageSource, place: int) -> Images:
-    if isinstance(source, ImageSource):
-        found: Images = source.pixels.read(np.array([place]))[0]
-        return found
-    made: Images = source.images(range(place, place + 1))[0]
-    return made

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from diffeval.plan import ImageMaker
+from diffeval.data.pixels import Shape
+from diffeval.mode_pictures import Draw
 from diffeval.runs.directory import RunDirectory
 from diffeval.runs.files import replace_text
 from diffeval.runs.records import Param
@@ -37,30 +38,31 @@ def _inert(value: Param) -> Param:
 
 
 def prompt_pictures(
-    run: RunDirectory, rows: Rows, terms: Mapping[str, npt.NDArray[np.generic]], maker: ImageMaker
+    run: RunDirectory, rows: Rows, terms: Mapping[str, npt.NDArray[np.generic]], draw: Draw, shape: Shape
 ) -> None:
     """Keeps images of the prompts that are followed least: uint8 [P, IMAGES, C, H, W], and how many, [P].
 
-    Of each prompt its own worst ones, made anew one by one, as a run keeps no pixels.
+    Of each prompt its own worst ones.
 
     Args:
         run: where they are kept.
         rows: the table of prompts, the worst first.
         terms: score and prompt of every image.
-        maker: makes the images.
+        draw: makes images of any indices.
+        shape: (C, H, W) of these.
     """
     ids = terms["clip_score.ids"].tolist()
     texts = terms["clip_score.text"]
     of = texts[terms["clip_score.prompt"].astype(np.int64)]
     scores = terms["clip_score.term"].astype(np.float64)
     shown = list(rows[:PROMPTS])
-    images = np.zeros((len(shown), IMAGES, *maker.image_shape), dtype=np.uint8)
+    images = np.zeros((len(shown), IMAGES, *shape), dtype=np.uint8)
     counts, values = np.zeros(len(shown), dtype=np.uint8), np.full((len(shown), IMAGES), np.nan)
     for place, row in enumerate(shown):
         mine = np.flatnonzero((of == texts[ids.index(row["id"])]) & np.isfinite(scores))
         chosen = mine[np.argsort(scores[mine], kind="stable")][:IMAGES]
-        for column, index in enumerate(chosen.tolist()):
-            images[place, column] = maker.images(range(index, index + 1))[0]
+        if len(chosen):
+            images[place, : len(chosen)] = draw(chosen.tolist())
         counts[place] = len(chosen)
         values[place, : len(chosen)] = scores[chosen]
     run.save_arrays(PICTURES, {"images": images, "count": counts, "score": values})

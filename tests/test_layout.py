@@ -25,6 +25,7 @@ ROWS = (
     (
         "drift",
         "mode_pictures",
+        "sample_pictures",
         "per_class",
         "prepared",
         "price",
