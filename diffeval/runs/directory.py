@@ -6,6 +6,7 @@
     results.json    scores with their errors (see document.py)
     terms.npz       per-seed terms and leave-group-out values, for paired comparison without torch
     grid.npz        the first images, uncurated, with their labels
+    *_pictures.npz  images that were chosen by a rule: see ``diffeval.sample_pictures``
     feature_map.npz features of both sides along two axes, counted in bins
     images/         uint8 images by chunk (with --keep images)
     features/ID/    features by extractor and chunk (unless --keep none)
@@ -73,7 +74,7 @@ class RunState:
 # What lies in a run's directory beside its folders.
 OWN_FILES = (
     "run.json", "results.json", "terms.npz", "grid.npz", "report.html", "samples.npz", "sweep.csv", "matrix.npz",
-    "feature_map.npz",
+    "feature_map.npz", "sample_pictures.npz", "mode_pictures.npz", "prompt_pictures.npz", "prompts.csv",
 )  # fmt: skip
 
 
@@ -125,17 +126,7 @@ class RunDirectory:
 
     def clear(self) -> None:
         """Removes what an earlier run left here; files that are not a run's own stay."""
-        for name in (
-            "run.json",
-            "results.json",
-            "terms.npz",
-            "grid.npz",
-            "report.html",
-            "samples.npz",
-            "sweep.csv",
-            "matrix.npz",
-            "feature_map.npz",
-        ):
+        for name in OWN_FILES:
             (self.path / name).unlink(missing_ok=True)
         for pattern in (
             "images/*.npz",
@@ -144,6 +135,7 @@ class RunDirectory:
             "pictures_*.npz",
             "png/*.png",
             "png/labels.csv",
+            "png/dataset.json",
         ):
             for path in self.path.glob(pattern):
                 path.unlink()
