@@ -100,7 +100,7 @@ def test_training_runs_draw_their_curves(tiny_checkpoint: Path, tmp_path: Path) 
 
 
 def test_loss_by_timestep_is_a_heat_map_once_there_are_two_probes() -> None:
-    from diffeval.report.figures.base import probe_heatmaps
+    from diffeval.report.figures.training import probe_heatmaps
 
     probe = [{"step": step, "loss": [1.0 / (step + 1)] * 10, "gradient_norm": [2.0] * 10} for step in (0, 200)]
     loss, _ = probe_heatmaps(probe, "probe")

@@ -1,4 +1,7 @@
-"""Figures as plotly's own JSON. The page sets their colours, so that they follow its theme."""
+"""What all figures share: colours, labels, axes, bands, and the one function that makes a figure of them.
+
+Figures are plotly's own JSON. The page sets the colours of text and grid, so that they follow its theme.
+"""
 
 import json
 import math
@@ -7,13 +10,53 @@ from typing import Any
 
 from markupsafe import Markup
 
+from diffeval.report.figures.static import drawn
 from diffeval.report.view import Figure
-from diffeval.runs.records import Results, Score
-from diffeval.runs.words import advice_sentence, interval_text, number
 
 # Okabe and Ito's palette, which colour-blind readers can tell apart; every series also has its own dash or marker.
 BLUE, ORANGE, GREEN, PURPLE = "#0072b2", "#d55e00", "#009e73", "#cc79a7"
+SKY, AMBER, GREY = "#56b4e9", "#e69f00", "#8a8a8a"
+# Each colour with a dash and a mark of its own.
+STYLES = (
+    (BLUE, "solid", "circle"),
+    (ORANGE, "dash", "square"),
+    (GREEN, "dot", "diamond"),
+    (PURPLE, "dashdot", "triangle-up"),
+    (SKY, "longdash", "triangle-down"),
+    (AMBER, "longdashdot", "x"),
+    (GREY, "solid", "star"),
+    (BLUE, "dot", "cross"),
+)
 MOST_POINTS = 500
+Table = tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]
+
+
+def figure(
+    identifier: str,
+    title: str,
+    sentence: str,
+    data: Sequence[Mapping[str, Any]],
+    layout: Mapping[str, Any],
+    table: Table,
+    *,
+    height: int = 380,
+    static: bool = False,
+) -> Figure:
+    """A figure as the page takes it: its JSON, and where wanted the same as a static picture.
+
+    Args:
+        identifier: unique on the page.
+        title: in a few words.
+        sentence: what there is to see, with the numbers, and what is good.
+        data: traces, as plotly takes them.
+        layout: as plotly takes it; axes get sane digits here.
+        table: columns and rows below the figure.
+        height: pixels.
+        static: whether it is a headline, which is also shown without JavaScript and on paper.
+    """
+    made = _readable(data, layout)
+    picture = drawn(data, made, height) if static else ""
+    return Figure(identifier, title, sentence, embedded(data, made), *table, height=height, static=picture)
 
 
 def embedded(data: Sequence[Mapping[str, Any]], layout: Mapping[str, Any]) -> Markup:
@@ -31,155 +74,72 @@ def layout(x: str, y: str, *, log_x: bool = False, log_y: bool = False) -> dict[
     """Axes with titles, and a legend above the plot."""
     return {
         "margin": {"l": 70, "r": 20, "t": 30, "b": 50},
-        "legend": {"orientation": "h", "y": 1.12, "x": 0},
+        "legend": {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"},
         "xaxis": {"title": {"text": x}, "type": "log" if log_x else "linear"},
         "yaxis": {"title": {"text": y}, "type": "log" if log_y else "linear"},
     }
 
 
-def fid_against_n(results: Results, identifier: str) -> Figure | None:
-    """Plain and debiased FID against the number of images, with bands; None without two counts of both."""
-    plain = [score for score in results.scores if score.name == "fid" and score.value is not None]
-    debiased = [score for score in results.scores if score.name == "fid_debiased" and score.value is not None]
-    if not plain or len(debiased) < 2:
-        return None
-    traces = [
-        *_band(debiased, [score.ci95 or (0.0, 0.0) for score in debiased], BLUE),
-        _line("fid_debiased, 95% interval", debiased, BLUE, "solid", "circle"),
-        *_band(plain, [_within_two(score) for score in plain], ORANGE),
-        _line("fid (plain, biased upwards at small n), ± 2 standard errors", plain, ORANGE, "dash", "square"),
-    ]
-    figure_layout = layout("images n", "Fréchet distance", log_x=True)
-    ticks = [score.n for score in debiased]
-    figure_layout["xaxis"] |= {"tickvals": ticks, "ticktext": [f"{tick:,}" for tick in ticks]}
-    null = debiased[-1].null
-    if null is not None:
-        figure_layout["shapes"] = [
-            {
-                "type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": null.value, "y1": null.value,
-                "line": {"color": GREEN, "dash": "dot", "width": 2},
-            }
-        ]  # fmt: skip
-        figure_layout["annotations"] = [
-            {
-                "xref": "paper", "x": 1, "y": null.value, "xanchor": "right", "yanchor": "bottom", "showarrow": False,
-                "text": f"held-out real images, debiased (n={null.n})", "font": {"color": GREEN, "size": 12},
-            }
-        ]  # fmt: skip
-    last = debiased[-1]
-    sentence = (
-        f"At n={last.n:,} fid_debiased is {number(last.value or 0.0)} (95% interval {interval_text(last.ci95)}), "
-        f"plain fid {number(plain[-1].value or 0.0)}. "
-        "Plain fid falls with n because its bias does; the debiased value should not."
-    )
-    advice = advice_sentence(results)
-    if advice is not None:
-        sentence += f" {advice}."
-    rows = tuple(
-        (
-            score.name,
-            str(score.n),
-            number(score.value or 0.0),
-            number(score.std_error or 0.0),
-            interval_text(score.ci95),
-        )
-        for score in (*debiased, *plain)
-    )
-    columns = ("score", "n", "value", "std error", "95% interval")
-    return Figure(
-        identifier, "FID against the number of images", sentence, embedded(traces, figure_layout), columns, rows
-    )
-
-
-def _within_two(score: Score) -> tuple[float, float]:
-    value, error = score.value or 0.0, score.std_error or 0.0
-    return value - 2 * error, value + 2 * error
-
-
-def _line(name: str, scores: Sequence[Score], colour: str, dash: str, symbol: str) -> dict[str, Any]:
-    return {
-        "type": "scatter", "mode": "lines+markers", "name": name,
-        "x": [score.n for score in scores], "y": [score.value for score in scores],
-        "line": {"color": colour, "dash": dash, "width": 2}, "marker": {"symbol": symbol, "size": 8},
-    }  # fmt: skip
-
-
-def _band(scores: Sequence[Score], bounds: Sequence[tuple[float, float]], colour: str) -> list[dict[str, Any]]:
-    n = [score.n for score in scores]
+def banded(
+    x: Sequence[Any], low: Sequence[Any], high: Sequence[Any], colour: str, **axes: str
+) -> list[dict[str, Any]]:
+    """A band from low to high, without a name; ``axes`` are those of a panel."""
     shared = {
-        "type": "scatter",
-        "mode": "lines",
-        "x": n,
-        "line": {"width": 0},
-        "hoverinfo": "skip",
-        "showlegend": False,
-    }
-    red, green, blue = (int(colour[start : start + 2], 16) for start in (1, 3, 5))
-    low, high = [bound[0] for bound in bounds], [bound[1] for bound in bounds]
+        "type": "scatter", "mode": "lines", "x": list(x), "line": {"width": 0}, "hoverinfo": "skip",
+        "showlegend": False, **axes,
+    }  # fmt: skip
     return [
-        {**shared, "y": low},
-        {**shared, "y": high, "fill": "tonexty", "fillcolor": f"rgba({red},{green},{blue},0.18)"},
+        {**shared, "y": list(low)},
+        {**shared, "y": list(high), "fill": "tonexty", "fillcolor": faint(colour)},
     ]
 
 
-Row = Mapping[str, Any]
+def faint(colour: str, share: float = 0.18) -> str:
+    """A colour that lets through what lies below it."""
+    red, green, blue = (int(colour[start : start + 2], 16) for start in (1, 3, 5))
+    return f"rgba({red},{green},{blue},{share:g})"
 
 
-def training_curves(log: Sequence[Row], identifier: str) -> list[Figure]:
-    """Loss, gradient norm and learning rate against the optimiser step; at most ``MOST_POINTS`` points each."""
-    figures = []
-    for key, title, colour, log_y in (
-        ("loss", "Training loss", BLUE, True),
-        ("gradient_norm", "Gradient norm before clipping", ORANGE, True),
-        ("lr", "Learning rate", GREEN, False),
-    ):
-        stride = max(1, math.ceil(len(log) / MOST_POINTS))
-        blocks = [log[start : start + stride] for start in range(0, len(log), stride)]
-        steps = [int(block[-1]["step"]) for block in blocks]
-        values = [sum(float(row[key]) for row in block) / len(block) for block in blocks]
-        trace = {"type": "scatter", "mode": "lines", "x": steps, "y": values, "line": {"color": colour, "width": 1.5}}
-        averaged = f", means of {stride} steps" if stride > 1 else ""
-        sentence = f"From {number(values[0])} to {number(values[-1])} over {steps[-1]:,} steps{averaged}."
-        table = tuple(
-            (str(step), number(value))
-            for step, value in list(zip(steps, values, strict=True))[:: max(1, len(steps) // 20)]
-        )
-        drawn = embedded([trace], layout("optimiser step", title.lower(), log_y=log_y))
-        figures.append(Figure(f"{identifier}-{key}", title, sentence, drawn, ("step", key), table, height=260))
-    return figures
+def across(y: float, text: str, colour: str = GREEN) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A dotted line at a height, and what it is, as a shape and an annotation of a layout."""
+    line = {"color": colour, "dash": "dot", "width": 2}
+    shape = {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": y, "y1": y, "line": line}
+    said = {
+        "xref": "paper", "x": 1, "y": y, "xanchor": "right", "yanchor": "bottom", "showarrow": False, "text": text,
+        "font": {"color": colour, "size": 12},
+    }  # fmt: skip
+    return shape, said
 
 
-def probe_heatmaps(probe: Sequence[Row], identifier: str) -> list[Figure]:
-    """Loss and gradient norm by timestep bucket over training, on a logarithmic colour scale."""
-    figures = []
-    buckets = len(probe[0]["loss"])
-    names = [f"{100 * bucket // buckets}–{100 * (bucket + 1) // buckets}% of T" for bucket in range(buckets)]
-    steps = [int(row["step"]) for row in probe]
-    for key, title in (
-        ("loss", "Loss by timestep over training"),
-        ("gradient_norm", "Gradient norm by timestep over training"),
-    ):
-        values = [[float(row[key][bucket]) for row in probe] for bucket in range(buckets)]
-        logs = [[math.log10(max(value, 1e-12)) for value in row] for row in values]
-        trace = {
-            "type": "heatmap", "x": steps, "y": names, "z": logs, "colorscale": "Cividis",
-            "customdata": values, "hovertemplate": "step %{x}, t %{y}: %{customdata:.4g}<extra></extra>",
-            "colorbar": {"title": {"text": "log10"}},
-        }  # fmt: skip
-        last = [row[-1] for row in values]
-        worst, best = last.index(max(last)), last.index(min(last))
-        sentence = (
-            f"On one fixed batch of real images. At step {steps[-1]:,} it is largest at {names[worst]} "
-            f"({number(last[worst])}) and smallest at {names[best]} ({number(min(last))})."
-        )
-        rows = tuple(
-            (names[bucket], *(number(values[bucket][index]) for index in (0, -1))) for bucket in range(buckets)
-        )
-        figure_layout = layout("optimiser step", "timestep (0% is clean)")
-        figure_layout["margin"]["l"] = 150
-        figure_layout["yaxis"]["type"] = "category"
-        columns = ("timesteps", f"at step {steps[0]}", f"at step {steps[-1]}")
-        figures.append(
-            Figure(f"{identifier}-by-t-{key}", title, sentence, embedded([trace], figure_layout), columns, rows, 340)
-        )
-    return figures
+def log_ticks(low: float, high: float) -> dict[str, Any]:
+    """Ticks of a colour bar whose values are logarithms to base 10: the values themselves.
+
+    Args:
+        low: least logarithm.
+        high: largest logarithm.
+    """
+    values = [10.0**power * factor for power in range(-12, 13) for factor in (1, 2, 5)]
+    places = {value: round(math.log10(value), 6) for value in values}
+    shown = [value for value in values if low <= places[value] <= high]
+    if len(shown) > 8:
+        shown = [value for value in shown if f"{value:e}"[0] == "1"]
+    return {"tickvals": [places[value] for value in shown], "ticktext": [f"{value:g}" for value in shown]}
+
+
+def _readable(data: Sequence[Mapping[str, Any]], layout: Mapping[str, Any]) -> dict[str, Any]:
+    """The layout with digits that a reader can take in, on axes and under the pointer."""
+    made = dict(layout)
+    for key in layout:
+        if key[1:5] != "axis" or key[0] not in "xy":
+            continue
+        axis = f"{key[0]}{key[5:]}"
+        values = [one for trace in data if trace.get(f"{key[0]}axis", key[0]) == axis for one in trace[key[0]]]
+        whole = all(isinstance(one, int) for one in values if one is not None)
+        mine: dict[str, Any] = {"automargin": "domain" not in layout[key]}
+        if layout[key].get("type") != "category":
+            mine |= {
+                "hoverformat": ",d" if whole else ",.4~g", "separatethousands": True, "exponentformat": "power",
+                "minexponent": 5,
+            }  # fmt: skip
+        made[key] = {**mine, **layout[key]}
+    return made

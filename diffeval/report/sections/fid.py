@@ -1,20 +1,33 @@
-"""FID against the number of images, plain and debiased."""
+"""FID against the number of images, plain and debiased; of several runs of one protocol also side by side."""
 
 from collections.abc import Iterator
 
-from diffeval.report.figures.base import fid_against_n
+from diffeval.report.figures.fid import fid_against_n, fid_side_by_side, kid_sentence
 from diffeval.report.rows import rows_of
 from diffeval.report.sections import section
 from diffeval.report.story import Story, Told
-from diffeval.report.view import Block
+from diffeval.report.view import Block, Figure, Note
+from diffeval.runs.protocol import fingerprint
+from diffeval.runs.records import Results
 
 RULE = "Influence is what leaving the image out would take from plain FID, to first order. Look at these first."
 
 
 @section("fid", "FID against the number of images", 50, "diffeval fid {checkpoint} --n 10000")
 def fid(story: Story) -> list[Block]:
-    """The curve of each evaluation with at least two counts, and the images that raise it most."""
-    return story.by_run(_of_run)
+    """All runs of one protocol together; then the curve of each, and the images that raise it most."""
+    return [*_together(story), *story.by_run(_of_run)]
+
+
+def _together(story: Story) -> Iterator[Figure]:
+    groups: dict[str, list[tuple[str, Results]]] = {}
+    for one in (*story.evaluations, *story.baseline_runs):
+        if one.is_evaluation and one.results is not None:
+            groups.setdefault(fingerprint(one.results.protocol), []).append((one.name, one.results))
+    for place, runs in enumerate(groups.values()):
+        drawn = fid_side_by_side(runs, f"fid-together-{place}")
+        if drawn is not None:
+            yield drawn
 
 
 def _of_run(told: Told) -> Iterator[Block]:
@@ -23,4 +36,7 @@ def _of_run(told: Told) -> Iterator[Block]:
     figure = fid_against_n(told.results, f"fid-{told.place}")
     if figure is not None:
         yield figure
+    beside = kid_sentence(told.results)
+    if beside is not None:
+        yield Note(beside)
     yield from rows_of(told.results, "raises_fid", "Images that raise FID most", RULE)

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 
 from diffeval.report.facts import facts
-from diffeval.report.figures.base import probe_heatmaps, training_curves
+from diffeval.report.figures.training import probe_heatmaps, training_curves
 from diffeval.report.sections import section
 from diffeval.report.story import Story, Told
 from diffeval.report.view import Block, Facts
