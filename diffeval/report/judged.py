@@ -1,17 +1,17 @@
 """Reads what a page is about, and lets a gate judge each checkpoint on it."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from diffeval.compare.side import read_side
 from diffeval.errors import DiffevalError, ExitCode
+from diffeval.gate.baseline import read_baseline
 from diffeval.gate.evidence import Evidence, of_one_checkpoint
 from diffeval.gate.judge import baseline_of, judge
 from diffeval.gate.reading import Gate, find_gate
 from diffeval.gate.verdict import Verdict, failed_to_read
-from diffeval.report.story import Story, Told, read_told
+from diffeval.report.story import Judged, Story, Told, read_both
 
 
 def read_story(paths: Sequence[Path], *, gate: Path | None, baseline: Sequence[Path | str]) -> Story:
@@ -20,45 +20,62 @@ def read_story(paths: Sequence[Path], *, gate: Path | None, baseline: Sequence[P
     Raises:
         DiffevalError: if a run cannot be read, or the gate file or the baseline cannot.
     """
-    runs = read_told(paths)
     found = None if gate is None else find_gate(gate)
-    given = [str(one) for one in baseline]
+    given = tuple(map(str, baseline))
     held = _baseline(found, given)
     folders = [] if held is None else [Path(side.name) for side in held.sides if Path(side.name).is_dir()]
-    others = read_told(folders, len(runs)) if folders else ()
-    verdicts: tuple[tuple[str, Verdict], ...] = ()
-    if found is not None:
-        verdicts = _verdicts(found, Story(runs), held)
-    return Story(runs, held, others, verdicts, gate)
+    runs, others = read_both(paths, folders)
+    return Story(
+        runs=runs,
+        baseline=held,
+        baseline_runs=others,
+        verdicts=() if found is None else tuple(_verdicts(found, Story(runs), held)),
+        gate=gate,
+        may_differ=() if found is None else tuple(found.file.protocol.may_differ),
+        given=given,
+    )
 
 
 def _baseline(found: Gate | None, given: Sequence[str]) -> Evidence | None:
     if found is not None:
         return baseline_of(found, given)
-    if not given:
-        return None
-    from diffeval.gate.baseline import read_baseline
-
-    return read_baseline(given, Path())
+    return read_baseline(given, Path()) if given else None
 
 
-def _verdicts(found: Gate, story: Story, held: Evidence | None) -> tuple[tuple[str, Verdict], ...]:
+def _verdicts(found: Gate, story: Story, held: Evidence | None) -> Iterator[Judged]:
     """Of each checkpoint on the page but the baseline itself."""
-    verdicts = []
     against = set() if held is None else {Path(side.name).resolve() for side in held.sides}
     for runs in story.checkpoints.values():
-        judged = [one for one in runs if one.side is not None]
-        if judged and not {one.run.path.resolve() for one in judged} <= against:
-            verdicts.append((judged[0].subject, _verdict(found, judged, held)))
-    return tuple(verdicts)
+        for judged in _together(runs):
+            if not {one.run.path.resolve() for one in judged} <= against:
+                yield Judged(judged, _verdict(found, judged, held))
+
+
+def _together(runs: Sequence[Told]) -> Iterator[tuple[Told, ...]]:
+    """Runs of one checkpoint that are judged together: scores of one evaluation, and all checks.
+
+    Evaluations that hold the same score, of other settings or another seed, are judged one by one: a gate does not
+    choose among them.
+    """
+    held = [one for one in runs if one.results is not None and not one.is_sweep and one.task != "train"]
+    scored = [one for one in held if one.is_evaluation]
+    titles = [name for one in scored for name in one.titles]
+    if len(titles) == len(set(titles)):
+        if held:
+            yield tuple(held)
+        return
+    for one in scored:
+        yield (one, *(other for other in held if other not in scored))
 
 
 def _verdict(found: Gate, runs: Sequence[Told], held: Evidence | None) -> Verdict:
-    """What the gate says; where something cannot be read, that is the verdict."""
+    """What the gate says; where something cannot be read, or was changed, that is the verdict."""
+    origin = " + ".join(str(one.run.path) for one in runs)
     try:
-        sides = [read_side(one.run.path) for one in runs]
-        evidence = of_one_checkpoint(sides, " + ".join(str(one.run.path) for one in runs))
-        return judge(found, evidence, held, now=_now())
+        for one in runs:
+            if one.changed:
+                raise DiffevalError(f"gate: {one.changed}")
+        return judge(found, of_one_checkpoint([one.side for one in runs if one.side], origin), held, now=_now())
     except DiffevalError as error:
         missing = error.exit_code == ExitCode.NO_EVIDENCE
         return failed_to_read(str(error), "no-evidence" if missing else "error", str(found.path))

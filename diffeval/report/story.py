@@ -1,20 +1,18 @@
 """What a page is about: the runs, what they are held against, and the verdicts on them."""
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from diffeval.compare.side import Side
 from diffeval.errors import DiffevalError
 from diffeval.gate.evidence import Evidence
 from diffeval.gate.verdict import Verdict
+from diffeval.report.names import Known, names_of, spec_of, subject_of
 from diffeval.report.view import Block, Heading
 from diffeval.runs.directory import RunDirectory, RunState
-from diffeval.runs.records import Results
-from diffeval.runs.words import settings_line
-
-# Settings that tell runs of one checkpoint apart, in the order in which they are tried.
-TELLING = ("w", "sampler", "steps", "reference", "extractor")
+from diffeval.runs.records import Protocol, Results
+from diffeval.runs.words import score_title, settings_line
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -28,6 +26,8 @@ class Told:
         place: among the runs of the page, from 0; a baseline's come last. Ids of figures end with it.
         name: short, and unlike that of any other run on the page.
         side: what comparisons read of it; None of sweeps and trainings, and where it was changed.
+        changed: how it is seen that somebody changed it after it was written; empty where it is whole.
+        damaged: its files of arrays that cannot be read.
     """
 
     run: RunDirectory
@@ -36,6 +36,13 @@ class Told:
     place: int
     name: str
     side: Side | None = None
+    changed: str = ""
+    damaged: tuple[str, ...] = ()
+
+    @property
+    def titles(self) -> tuple[str, ...]:
+        """Its scores, each once."""
+        return () if self.results is None else tuple(dict.fromkeys(map(score_title, self.results.scores)))
 
     @property
     def task(self) -> str:
@@ -58,16 +65,45 @@ class Told:
         return self.state.checkpoint_sha256 if self.task != "train" else f"train:{self.run.path.resolve()}"
 
     @property
+    def protocol(self) -> Protocol | None:
+        """What defines its numbers, also before there are any; None of trainings."""
+        return self.state.protocol if self.results is None else self.results.protocol
+
+    @property
     def subject(self) -> str:
         """The checkpoint as the user named it."""
-        return self.run.path.resolve().name if self.results is None else self.results.provenance.checkpoint
+        return subject_of(self.run.path, self.results)
+
+    @property
+    def spec(self) -> str:
+        """The checkpoint as a command takes it."""
+        return spec_of(self.run.path, self.results)
 
     @property
     def settings(self) -> str:
         """What the numbers must never be shown without."""
         if self.results is not None:
             return settings_line(self.results)
-        return f"step {self.state.n:,} wanted · batch {self.state.batch} · seed {self.state.seed}"
+        what = "steps" if self.task == "train" else "images"
+        return f"{self.state.n:,} {what} wanted · batch {self.state.batch} · seed {self.state.seed}"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Judged:
+    """What a gate says of a checkpoint.
+
+    Attributes:
+        runs: that were judged together.
+        verdict: on them.
+    """
+
+    runs: tuple[Told, ...]
+    verdict: Verdict
+
+    @property
+    def first(self) -> Told:
+        """The run that holds its scores, or else any."""
+        return next((one for one in self.runs if one.is_evaluation), self.runs[0])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -78,15 +114,19 @@ class Story:
         runs: those that were given, in their order; the first is what the page is about.
         baseline: what they are held against; None without.
         baseline_runs: its directories, where it is no file; pictures come from there.
-        verdicts: of each checkpoint that a gate judged, under its name.
+        verdicts: of each checkpoint that a gate judged.
         gate: the gate file; None without.
+        may_differ: settings that the gate file lets differ from the baseline.
+        given: the baseline as it was named beside the gate file.
     """
 
     runs: tuple[Told, ...]
     baseline: Evidence | None = None
     baseline_runs: tuple[Told, ...] = ()
-    verdicts: tuple[tuple[str, Verdict], ...] = ()
+    verdicts: tuple[Judged, ...] = ()
     gate: Path | None = None
+    may_differ: tuple[str, ...] = ()
+    given: tuple[str, ...] = ()
 
     @property
     def evaluations(self) -> tuple[Told, ...]:
@@ -112,21 +152,39 @@ class Story:
         return found
 
 
-def read_told(paths: Sequence[Path], begin: int = 0) -> tuple[Told, ...]:
-    """Reads run directories.
+def read_told(paths: Sequence[Path]) -> tuple[Told, ...]:
+    """Reads the run directories of a page; see ``read_both``."""
+    return read_both(paths, ())[0]
+
+
+def read_both(paths: Sequence[Path], others: Sequence[Path]) -> tuple[tuple[Told, ...], tuple[Told, ...]]:
+    """Reads the run directories of a page, and those that they are held against; a folder in both has one name.
 
     Raises:
-        DiffevalError: if one is no run, or holds nothing to show yet.
+        DiffevalError: if one is no run, is given twice, or holds nothing to show yet.
     """
-    read = [_read(path) for path in paths]
-    names = _names([(path, state, results) for path, (_, state, results, _) in zip(paths, read, strict=True)])
-    return tuple(
-        Told(run, state, results, begin + place, name, side)
-        for place, ((run, state, results, side), name) in enumerate(zip(read, names, strict=True))
+    places: dict[Path, int] = {}
+    for path in paths:
+        if path.resolve() in places:
+            raise DiffevalError(f"report: {path} is given twice; name each run once")
+        places[path.resolve()] = len(places)
+    distinct = [*paths, *(path for path in others if path.resolve() not in places)]
+    read = [_read(path) for path in distinct]
+    names = names_of([Known(path, one.state, one.results) for path, one in zip(distinct, read, strict=True)])
+    named = {path.resolve(): (one, name) for path, one, name in zip(distinct, read, names, strict=True)}
+
+    def told(path: Path, place: int) -> Told:
+        one, name = named[path.resolve()]
+        return replace(one, place=place, name=name)
+
+    return (
+        tuple(told(path, place) for place, path in enumerate(paths)),
+        tuple(told(path, len(paths) + place) for place, path in enumerate(others)),
     )
 
 
-def _read(path: Path) -> tuple[RunDirectory, RunState, Results | None, Side | None]:
+def _read(path: Path) -> Told:
+    """A run directory, without its place and name."""
     if not path.is_dir():
         raise DiffevalError(f"report: {path} is no folder; give a run directory, e.g. one under runs/")
     run = RunDirectory(path)
@@ -134,44 +192,23 @@ def _read(path: Path) -> tuple[RunDirectory, RunState, Results | None, Side | No
     if state is None:
         raise DiffevalError(f"report: {path} is no run directory (it has no run.json); give one, e.g. under runs/")
     results = None if state.task == "train" else run.results()
-    if results is None and state.task != "train":
+    if results is None and state.task != "train" and not (path / "grid.npz").exists():
         raise DiffevalError(
             f"report: {path} has no results yet (it is {state.status}); run its command again to finish it"
         )
-    side = None
-    if results is not None and not state.task.startswith("sweep"):
+    changed, side = "", None
+    if results is not None:
+        try:
+            run.require_whole()
+        except DiffevalError as error:
+            changed = str(error).removeprefix("results: ")
+    if results is not None and not changed and not state.task.startswith("sweep"):
         side = Side(str(path), results, run.arrays("terms") or {})
-    return run, state, results, side
+    return Told(run, state, results, 0, "", side, changed, tuple(_damaged(run)))
 
 
-def _names(read: Sequence[tuple[Path, RunState, Results | None]]) -> list[str]:
-    """A short name for each run, no two alike: the checkpoint's, then what tells the runs apart."""
-    names = [path.resolve().name if results is None else results.provenance.checkpoint for path, _, results in read]
-    tasks = [state.task for _, state, _ in read]
-    sha = [state.checkpoint_sha256[:8] for _, state, _ in read]
-    for more in (sha, tasks, *([_setting(one, key) for *_, one in read] for key in TELLING), *_counts(read)):
-        names = _told_apart(names, more)
-    return _told_apart(names, [path.resolve().name for path, *_ in read])
-
-
-def _told_apart(names: list[str], more: Sequence[str]) -> list[str]:
-    """Names that occur several times, with more behind them where that differs."""
-    found = list(names)
-    for name in {one for one in names if names.count(one) > 1}:
-        places = [place for place, one in enumerate(names) if one == name]
-        if len({more[place] for place in places}) > 1:
-            for place in places:
-                found[place] = f"{name} · {more[place]}" if more[place] else name
-    return found
-
-
-def _setting(results: Results | None, key: str) -> str:
-    value = None if results is None else getattr(results.protocol, key)
-    if value is None:
-        return ""
-    return f"{key}={value:g}" if isinstance(value, int | float) else str(value).split("/")[0]
-
-
-def _counts(read: Sequence[tuple[Path, RunState, Results | None]]) -> tuple[list[str], list[str]]:
-    seeds = [f"seed {state.seed}" for _, state, _ in read]
-    return seeds, ["" if results is None else f"n={results.provenance.n:,}" for *_, results in read]
+def _damaged(run: RunDirectory) -> Iterator[str]:
+    """Files of arrays that cannot be read: what they hold is not on the page."""
+    for file in sorted(run.path.glob("*.npz")):
+        if run.arrays(file.stem) is None:
+            yield file.name

@@ -209,12 +209,21 @@ class SectionView:
 
 @dataclass(frozen=True, slots=True)
 class Banner:
-    """The verdict, the sentence that decides it, and what it was given about."""
+    """The verdict, and the sentence that decides it.
+
+    Attributes:
+        status: icon and colour.
+        word: of the verdict.
+        sentence: that decides.
+        about: the checkpoint.
+        detail: its hash, n, seed, day, and what it was held against.
+    """
 
     status: Status
     word: str
     sentence: str
     about: str = ""
+    detail: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,7 +236,7 @@ class Page:
         banners: one for each checkpoint that was judged, or the one that says that none was.
         sections: in their order.
         missing: titles of sections without data, with the command that would fill them.
-        notices: runs that are not finished.
+        notices: runs that are not finished, damaged or changed.
     """
 
     title: str
