@@ -10,6 +10,8 @@ from typing import Any
 
 from markupsafe import Markup
 
+from diffeval.report.figures.scales import log_ticks as round_ticks
+from diffeval.report.figures.scales import tick_text
 from diffeval.report.figures.static import drawn
 from diffeval.report.view import Figure
 
@@ -27,7 +29,11 @@ STYLES = (
     (GREY, "solid", "star"),
     (BLUE, "dot", "cross"),
 )
+# Of runs beside real images, which are green.
+RUNS = (*(one for one in STYLES if one[0] != GREEN), (ORANGE, "dot", "pentagon"))
 MOST_POINTS = 500
+# Decades on an axis up to which each tick is written as a number.
+MOST_DECADES = 9
 Table = tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]
 
 
@@ -74,7 +80,7 @@ def layout(x: str, y: str, *, log_x: bool = False, log_y: bool = False) -> dict[
     """Axes with titles, and a legend above the plot."""
     return {
         "margin": {"l": 70, "r": 20, "t": 30, "b": 50},
-        "legend": {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"},
+        "legend": {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "traceorder": "normal"},
         "xaxis": {"title": {"text": x}, "type": "log" if log_x else "linear"},
         "yaxis": {"title": {"text": y}, "type": "log" if log_y else "linear"},
     }
@@ -105,13 +111,13 @@ def across(y: float, text: str, colour: str = GREEN) -> tuple[dict[str, Any], di
     line = {"color": colour, "dash": "dot", "width": 2}
     shape = {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": y, "y1": y, "line": line}
     said = {
-        "xref": "paper", "x": 1, "y": y, "xanchor": "right", "yanchor": "bottom", "showarrow": False, "text": text,
+        "xref": "paper", "x": 1, "y": y, "xanchor": "right", "yanchor": "top", "showarrow": False, "text": text,
         "font": {"color": colour, "size": 12},
     }  # fmt: skip
     return shape, said
 
 
-def log_ticks(low: float, high: float) -> dict[str, Any]:
+def decades(low: float, high: float) -> dict[str, Any]:
     """Ticks of a colour bar whose values are logarithms to base 10: the values themselves.
 
     Args:
@@ -135,11 +141,22 @@ def _readable(data: Sequence[Mapping[str, Any]], layout: Mapping[str, Any]) -> d
         axis = f"{key[0]}{key[5:]}"
         values = [one for trace in data if trace.get(f"{key[0]}axis", key[0]) == axis for one in trace[key[0]]]
         whole = all(isinstance(one, int) for one in values if one is not None)
-        mine: dict[str, Any] = {"automargin": "domain" not in layout[key]}
+        mine: dict[str, Any] = {}
         if layout[key].get("type") != "category":
             mine |= {
                 "hoverformat": ",d" if whole else ",.4~g", "separatethousands": True, "exponentformat": "power",
                 "minexponent": 5,
             }  # fmt: skip
+        if layout[key].get("type") == "log" and "tickvals" not in layout[key]:
+            mine |= _powers(values)
         made[key] = {**mine, **layout[key]}
     return made
+
+
+def _powers(values: Sequence[Any]) -> dict[str, Any]:
+    """Ticks of a logarithmic axis as round numbers: plotly would mix powers of ten with lone digits."""
+    known = [math.log10(one) for one in values if isinstance(one, int | float) and one > 0]
+    if not known or max(known) - min(known) > MOST_DECADES:
+        return {}
+    ticks = round_ticks(min(known) - 0.2, max(known) + 0.2, 9)
+    return {"tickvals": ticks, "ticktext": [tick_text(one) for one in ticks]}

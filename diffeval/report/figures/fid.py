@@ -8,6 +8,7 @@ from diffeval.report.figures.base import (
     GREEN,
     ORANGE,
     PURPLE,
+    RUNS,
     STYLES,
     Table,
     across,
@@ -24,7 +25,7 @@ from diffeval.runs.words import advice_sentence, interval_text, number
 # How far beyond the measured counts the bias of plain FID is drawn: its leading term is known, what follows is not.
 BEYOND = 4
 # Curves on one pair of axes, at most.
-MOST = len(STYLES)
+MOST = len(RUNS)
 
 
 def fid_against_n(results: Results, identifier: str) -> Figure | None:
@@ -37,9 +38,9 @@ def fid_against_n(results: Results, identifier: str) -> Figure | None:
     several = len(counts) > 1
     traces = [
         *(banded(counts, *_ends(debiased), BLUE) if several else ()),
-        {**_line("fid_debiased, 95% interval", debiased, 0), **({} if several else _bars(debiased, BLUE))},
+        {**_line("fid_debiased, 95% interval", debiased, STYLES[0]), **({} if several else _bars(debiased, BLUE))},
         *(banded([score.n for score in plain], *_ends(plain), ORANGE) if several else ()),
-        {**_line("fid (plain), ± 2 standard errors", plain, 1), **({} if several else _bars(plain, ORANGE))},
+        {**_line("fid (plain), ± 2 standard errors", plain, STYLES[1]), **({} if several else _bars(plain, ORANGE))},
     ]
     expected = _expected(plain[-1], debiased[-1], counts)
     if expected is not None:
@@ -81,8 +82,8 @@ def _bars(scores: Sequence[Score], colour: str) -> dict[str, Any]:
     return {"error_y": bars, "mode": "markers"}
 
 
-def _line(name: str, scores: Sequence[Score], style: int) -> dict[str, Any]:
-    colour, dash, symbol = STYLES[style]
+def _line(name: str, scores: Sequence[Score], style: tuple[str, str, str]) -> dict[str, Any]:
+    colour, dash, symbol = style
     return {
         "type": "scatter", "mode": "lines+markers", "name": name,
         "x": [score.n for score in scores], "y": [score.value for score in scores],
@@ -176,9 +177,9 @@ Read = Sequence[tuple[str, Sequence[Score]]]
 def _curves(read: Read) -> list[dict[str, Any]]:
     traces: list[dict[str, Any]] = []
     for place, (name, scores) in enumerate(read):
-        colour = STYLES[place][0]
+        colour = RUNS[place][0]
         traces += banded([score.n for score in scores], *_ends(scores), colour) if len(scores) > 1 else []
-        line = _line(label(name), scores, place)
+        line = _line(label(name), scores, RUNS[place])
         traces.append(line if len(scores) > 1 else {**line, **_bars(scores, colour)})
     return traces
 
@@ -187,7 +188,7 @@ def _dots(read: Read) -> list[dict[str, Any]]:
     """One line for each run, with its interval along x."""
     traces = []
     for place, (name, scores) in enumerate(read):
-        colour, _, symbol = STYLES[place]
+        colour, _, symbol = RUNS[place]
         error = _bars(scores[-1:], colour)["error_y"]
         traces.append(
             {

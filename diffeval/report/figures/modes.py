@@ -3,10 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from diffeval.report.figures.base import BLUE, GREEN, ORANGE, embedded, label, layout
-from diffeval.report.figures.panels import panel_height, panel_layout, suffix
 from diffeval.report.images import tiles
 from diffeval.report.view import Figure, Gallery, Tile
 from diffeval.runs.directory import RunDirectory
@@ -22,16 +19,15 @@ SYMBOLS = {"missing": "x", "thin": "triangle-down", "over": "triangle-up", "ok":
 SHOWN = ("mode", "status", "unstable", "generated", "real", "ratio", "low", "high", "p", "diversity", "collapsed")
 
 
-def mode_figures(run: RunDirectory, results: Results, index: int) -> tuple[Figure, ...]:
-    """Occupancy of each kind of modes, the map of features, and what was asked for against what was drawn."""
+def mode_figures(results: Results, index: int) -> tuple[Figure, ...]:
+    """Occupancy of each kind of modes, and what was asked for against what was drawn."""
     rows = results.tables.get("modes", ())
     kinds = dict.fromkeys(str(row["modes"]) for row in rows)
     figures = [
         _occupancy([row for row in rows if row["modes"] == kind], kind, f"modes-{kind}-{index}") for kind in kinds
     ]
-    drawn = _map(run, f"modes-map-{index}")
     leaks = results.tables.get("leakage", ())
-    return (*figures, *((drawn,) if drawn else ()), *((_confusion(leaks, f"leakage-{index}"),) if leaks else ()))
+    return (*figures, *((_confusion(leaks, f"leakage-{index}"),) if leaks else ()))
 
 
 def _occupancy(rows: Rows, kind: str, identifier: str) -> Figure:
@@ -74,40 +70,6 @@ def _occupancy(rows: Rows, kind: str, identifier: str) -> Figure:
 
 def _value(value: Param) -> float:
     return float(value) if isinstance(value, float | int) else 0.0
-
-
-def _map(run: RunDirectory, identifier: str) -> Figure | None:
-    """Features of both sides along the reference's first two components."""
-    held = run.arrays("terms") or {}
-    names = ("map_real", "map_generated", "map_x", "map_y")
-    if not all(f"mode_coverage.{name}" in held for name in names):
-        return None
-    real, generated, x, y = (held[f"mode_coverage.{name}"] for name in names)
-    made = panel_layout(("real images", "generated images"), columns=2)
-    shares = [np.log10(np.maximum(one / max(one.sum(), 1), 1e-5)) for one in (real, generated)]
-    top = float(max(one.max() for one in shares))
-    traces = [
-        {
-            "type": "heatmap", "x": _middles(x), "y": _middles(y), "z": one.T.tolist(), "colorscale": "Cividis",
-            "zmin": -5, "zmax": top, "xaxis": f"x{suffix(place)}", "yaxis": f"y{suffix(place)}",
-            "showscale": place == 1, "colorbar": {"title": {"text": "log10 share"}},
-        }
-        for place, one in enumerate(shares)
-    ]  # fmt: skip
-    sentence = (
-        "Features of both sides along the first two principal components of the real ones, in bins. Bright on the "
-        "left and dark on the right is missing."
-    )
-    both = (("real", real), ("generated", generated))
-    rows = tuple((name, str(int(one.sum())), str(int((one > 0).sum()))) for name, one in both)
-    columns = ("side", "images", "bins with any")
-    drawn = embedded(traces, made)
-    return Figure(identifier, "Map of features", sentence, drawn, columns, rows, height=panel_height(1) + 140)
-
-
-def _middles(edges: Any) -> list[float]:
-    found: list[float] = ((edges[1:] + edges[:-1]) / 2).round(4).tolist()
-    return found
 
 
 def _confusion(rows: Rows, identifier: str) -> Figure:

@@ -5,11 +5,11 @@ from typing import Any
 
 # Panels in a row of the figure, where the window is wide.
 COLUMNS = 3
-# Pixels of a panel: its axes, its title above, ticks and the axis' title below, ticks to the left, space to the right.
-HEIGHT, ABOVE, BELOW, LEFT, RIGHT = 150, 28, 54, 58, 18
-# Width of the page that shares are taken of; the page sets panels in fewer columns where it is narrower.
-WIDE = 880
-EDGE = 8
+# Pixels: of a panel's y axis, between two rows of panels, between two columns, and around all of them.
+HEIGHT, BETWEEN, GAP = 150, 84, 62
+MARGIN = {"l": 50, "r": 18, "t": 26, "b": 40}
+# Pixels of the page within the margins; the page sets panels in fewer columns where it is narrower.
+WIDE = 832
 
 
 def panel_layout(titles: Sequence[str], columns: int = COLUMNS, *, tall: int = HEIGHT) -> dict[str, Any]:
@@ -21,14 +21,14 @@ def panel_layout(titles: Sequence[str], columns: int = COLUMNS, *, tall: int = H
         tall: pixels of a panel's y axis.
     """
     columns = min(columns, len(titles))
-    depth = -(-len(titles) // columns)
-    cell, wide = tall + ABOVE + BELOW, WIDE / columns
-    margin = {"l": EDGE, "r": EDGE, "t": EDGE, "b": EDGE}
-    made: dict[str, Any] = {"margin": margin, "annotations": [], "showlegend": False}
+    inner = panel_height(len(titles), columns, tall=tall) - MARGIN["t"] - MARGIN["b"]
+    gap = GAP / WIDE
+    wide = (1 + gap) / columns
+    made: dict[str, Any] = {"margin": dict(MARGIN), "annotations": [], "showlegend": False}
     for place, title in enumerate(titles):
         row, column = divmod(place, columns)
-        x = [(column * wide + LEFT) / WIDE, ((column + 1) * wide - RIGHT) / WIDE]
-        y = [1 - (row * cell + ABOVE + tall) / (depth * cell), 1 - (row * cell + ABOVE) / (depth * cell)]
+        top = 1 - row * (tall + BETWEEN) / inner
+        x, y = [column * wide, (column + 1) * wide - gap], [max(top - tall / inner, 0), top]
         x, y = [round(one, 5) for one in x], [round(one, 5) for one in y]
         made[f"xaxis{suffix(place)}"] = {"domain": x, "anchor": f"y{suffix(place)}"}
         made[f"yaxis{suffix(place)}"] = {"domain": y, "anchor": f"x{suffix(place)}"}
@@ -43,7 +43,8 @@ def panel_layout(titles: Sequence[str], columns: int = COLUMNS, *, tall: int = H
 
 def panel_height(count: int, columns: int = COLUMNS, *, tall: int = HEIGHT) -> int:
     """Of a figure with so many panels, in pixels."""
-    return 2 * EDGE + (tall + ABOVE + BELOW) * -(-count // min(columns, count))
+    rows = -(-count // min(columns, count))
+    return MARGIN["t"] + MARGIN["b"] + rows * tall + (rows - 1) * BETWEEN
 
 
 def suffix(place: int) -> str:

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from diffeval.report.figures.base import BLUE, GREEN, MOST_POINTS, ORANGE, faint, figure, layout, log_ticks
+from diffeval.report.figures.base import BLUE, GREEN, MOST_POINTS, ORANGE, decades, faint, figure, layout
 from diffeval.report.view import Figure
 from diffeval.runs.words import number
 
@@ -109,7 +109,7 @@ def _by_timestep(probe: Sequence[Row], key: str, title: str, identifier: str) ->
     trace = {
         "type": "heatmap", "x": steps, "y": names, "z": logs, "colorscale": "Cividis",
         "customdata": values, "hovertemplate": "step %{x:,d}, t %{y}: %{customdata:.4~g}<extra></extra>",
-        "colorbar": {"title": {"text": LEGENDS[key].removeprefix("training ")}, **log_ticks(low, high)},
+        "colorbar": {"title": {"text": LEGENDS[key].removeprefix("training ")}, **decades(low, high)},
     }  # fmt: skip
     first, last = [row[0] for row in values], [row[-1] for row in values]
     worst, best = last.index(max(last)), last.index(min(last))
@@ -121,6 +121,7 @@ def _by_timestep(probe: Sequence[Row], key: str, title: str, identifier: str) ->
     rows = tuple((names[at], number(first[at]), number(last[at])) for at in range(buckets))
     made = layout("optimiser step", "timestep, share of T")
     made["yaxis"]["type"] = "category"
+    made["xaxis"]["range"] = [steps[0], steps[-1]]
     columns = ("timesteps", f"at step {steps[0]:,}", f"at step {steps[-1]:,}")
     return figure(identifier, title, sentence, [trace], made, (columns, rows), height=340)
 

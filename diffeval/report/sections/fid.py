@@ -16,7 +16,9 @@ RULE = "Influence is what leaving the image out would take from plain FID, to fi
 @section("fid", "FID against the number of images", 50, "diffeval fid {checkpoint} --n 10000")
 def fid(story: Story) -> list[Block]:
     """All runs of one protocol together; then the curve of each, and the images that raise it most."""
-    return [*_together(story), *story.by_run(_of_run)]
+    together = list(_together(story))
+    # A single point of a run is seen where all of them stand side by side.
+    return [*together, *story.by_run(lambda told: _of_run(told, alone=not together))]
 
 
 def _together(story: Story) -> Iterator[Figure]:
@@ -30,11 +32,12 @@ def _together(story: Story) -> Iterator[Figure]:
             yield drawn
 
 
-def _of_run(told: Told) -> Iterator[Block]:
+def _of_run(told: Told, *, alone: bool) -> Iterator[Block]:
     if told.results is None or not told.is_evaluation:
         return
     figure = fid_against_n(told.results, f"fid-{told.place}")
-    if figure is not None:
+    several = sum(score.name == "fid_debiased" for score in told.results.scores) > 1
+    if figure is not None and (alone or several):
         yield figure
     beside = kid_sentence(told.results)
     if beside is not None:

@@ -10,11 +10,11 @@ from diffeval.report.view import Block
 
 @section("modes", "Mode coverage", 80, "diffeval coverage {checkpoint} --n 5000")
 def modes(story: Story) -> list[Block]:
-    """Occupancy, map, confusion and pictures of each evaluation that counted modes."""
+    """Occupancy, confusion and pictures of each evaluation that counted modes."""
     return story.by_run(_of_run)
 
 
 def _of_run(told: Told) -> Iterator[Block]:
     if told.results is not None:
-        yield from mode_figures(told.run, told.results, told.place)
+        yield from mode_figures(told.results, told.place)
         yield from mode_galleries(told.run, told.results)

@@ -20,15 +20,17 @@ const reflow = (layout, width, height) => {
   if (panels.length < 2 || starts.length < 2 || sizes.size > 1) return height;
   const columns = Math.max(1, Math.min(starts.length, Math.floor(width / 250)));
   const before = Math.ceil(panels.length / starts.length), rows = Math.ceil(panels.length / columns);
-  const tall = (height / before) * rows, inner = tall - 70;
-  const gap = Math.min(0.12, 62 / width), titled = panels.some((one) => one.x.title);
-  const above = 26 / inner, below = (titled ? 58 : 36) / inner;
+  // Pixels: margins of the figure, what lies between two rows of panels, and between two columns.
+  const around = 66, between = 84, gap = Math.min(0.12, 62 / width);
+  const each = (height - around - (before - 1) * between) / before;
+  const tall = around + rows * each + (rows - 1) * between, inner = tall - around;
   panels.forEach((one, place) => {
     const row = Math.floor(place / columns), column = place % columns;
     const old = [one.x.domain[0], one.y.domain[1]];
     const share = (1 + gap) / columns;
     one.x.domain = [column * share, Math.min(1, (column + 1) * share - gap)];
-    one.y.domain = [Math.max(0, 1 - (row + 1) / rows + (row + 1 < rows ? below : 0)), 1 - row / rows - (row ? above : 0)];
+    const top = 1 - (row * (each + between)) / inner;
+    one.y.domain = [Math.max(0, top - each / inner), top];
     for (const note of layout.annotations || []) {
       if (note.moved || note.xref !== "paper" || Math.abs(note.x - old[0]) > 1e-6 || Math.abs(note.y - old[1]) > 1e-6) continue;
       Object.assign(note, {x: one.x.domain[0], y: one.y.domain[1], moved: true});
@@ -79,6 +81,7 @@ const dressed = (text, width, height) => {
     legend: {...layout.legend, orientation: "h", x: 0, xanchor: "left", y: 1.01, yanchor: "bottom", font: {size: 12.5, color: ink}, bgcolor: "rgba(0,0,0,0)"},
     hoverlabel: {namelength: -1, align: "left", bgcolor: colour("--panel"), bordercolor: firm, font: {family, color: ink, size: 12.5}},
     modebar: {bgcolor: "rgba(0,0,0,0)", color: muted, activecolor: colour("--accent")},
+    colorway: layout.colorway || (isDark() ? Object.values(onDark) : Object.keys(onDark)),
     dragmode: width < 560 ? false : layout.dragmode || "zoom",
   });
   return {data, layout, tall};
