@@ -86,7 +86,7 @@ def _difference(shares: tuple[Array, Array], x: list[float], y: list[float]) -> 
         "type": "heatmap", "x": x, "y": y, "z": z, "colorscale": DIVERGING,
         "zmin": -most, "zmax": most, "zmid": 0, "xaxis": "x3", "yaxis": "y3",
         "hovertemplate": "%{z:+.2~g}% of the images<extra></extra>",
-        "colorbar": {"title": {"text": "% of images"}, "tickvals": [-most, 0, most],
+        "colorbar": {"title": {"text": "%"}, "tickvals": [-most, 0, most],
                      "ticktext": [f"−{most:g}", "0", f"+{most:g}"]},
     }  # fmt: skip
 

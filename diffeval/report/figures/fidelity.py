@@ -81,16 +81,23 @@ def _real(both: Sequence[Both], axes: dict[str, str], *, named: bool) -> list[di
     """What real images read, which is as good as it gets."""
     for _, _, up, along in both:
         if up.null is not None and along.null is not None:
-            bars = {"type": "data", "color": GREEN, "thickness": 1.5, "width": 5}
             trace = {
                 "type": "scatter", "mode": "markers", "name": "held-out real images", "legendgroup": "real",
                 "showlegend": named, "x": [along.null.value], "y": [up.null.value],
-                "error_x": {**bars, "array": [2 * (along.null.std_error or 0.0)]},
-                "error_y": {**bars, "array": [2 * (up.null.std_error or 0.0)]},
+                "error_x": _null_bars(along), "error_y": _null_bars(up),
                 "marker": {"color": GREEN, "symbol": "cross", "size": 12}, **axes,
             }  # fmt: skip
             return [trace]
     return []
+
+
+def _null_bars(score: Score) -> dict[str, Any]:
+    """Two standard errors; a share does not exceed 1, and density is none."""
+    assert score.null is not None, "there is one to be drawn"
+    length, value = 2 * (score.null.std_error or 0.0), score.null.value
+    more = length if score.name == "density" else min(length, max(1.0 - value, 0.0))
+    bars = {"type": "data", "symmetric": False, "color": GREEN, "thickness": 1.5, "width": 5}
+    return {**bars, "array": [more], "arrayminus": [length]}
 
 
 def _joined(both: Sequence[Both], baseline: str, axes: dict[str, str]) -> list[dict[str, Any]]:

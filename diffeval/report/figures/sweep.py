@@ -1,9 +1,10 @@
-"""Figures of a sweep: every score against what was varied, and quality against diversity."""
+"""Every score of a sweep against what was varied, by what the scores are about."""
 
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from diffeval.report.figures.base import BLUE, GREEN, ORANGE, embedded, layout
+from diffeval.report.figures.base import GREEN, RUNS, banded, figure, label
 from diffeval.report.figures.panels import panel_height, panel_layout, suffix
 from diffeval.report.view import Figure
 from diffeval.runs.records import Param, Results
@@ -12,55 +13,34 @@ from diffeval.runs.words import interval_text, number
 Row = Mapping[str, Param]
 # Plain fid is biased by n alone, and is the same curve.
 LEFT_OUT = ("fid",)
+# Right where real images are, neither high nor low.
+ABOUT_REAL = ("saturated_pixels", "colour_saturation", "contrast_ratio", "brightness_ratio")
+# What is shown together, the first of which a reader looks for; what is in no group stands in the first.
+GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("Quality", ()),
+    ("Diversity", ("recall", "coverage", "within_class_distance", "within_prompt_diversity", "vendi")),
+    ("Text", ("clip_score", "clip_margin", "r_precision", "unscored_images")),
+    ("Pixels", ABOUT_REAL),
+)
+# Points of a setting span so much from which on its axis is logarithmic.
+SPAN = 4
+# Curves whose bands are drawn, at most: more would hide each other.
+BANDS = 3
 
 
-def curves(results: Results, identifier: str) -> Figure | None:
-    """Every score at every point, with its 95% interval and what real images read; None without points."""
+def curves(results: Results, identifier: str) -> tuple[Figure, ...]:
+    """Every score that varies, with its 95% interval and what real images read; a figure for each group."""
     rows = [row for row in results.tables.get("curve", ()) if row["score"] not in LEFT_OUT]
     rows = [row for row in rows if isinstance(row["value"], float)]
     names = [name for name in dict.fromkeys(str(row["score"]) for row in rows) if _varies(rows, name)]
-    if not names:
-        return None
-    axis = axes(rows)
-    traces: list[dict[str, Any]] = []
-    titles = []
-    for name in names:
-        mine = [row for row in rows if row["score"] == name]
-        arrow = "higher is better" if mine[0]["higher_is_better"] else "lower is better"
-        titles.append(name if name in ABOUT_REAL else f"{name} ({arrow})")
-    figure_layout = panel_layout(titles)
-    for place, name in enumerate(names):
-        mine = [row for row in rows if row["score"] == name]
-        if len(axis) != 1 or not isinstance(mine[0][axis[0]], float | int):
-            figure_layout[f"xaxis{suffix(place)}"]["type"] = "category"
-        traces += _panel(mine, axis, suffix(place))
-    sentence = (
-        "Bands are 95% intervals of each point by itself; the points share seeds and labels, so that differences are "
-        "known better than the bands say. Dotted: what real images read."
-    )
-    table = tuple(
-        (
-            *(_text(row[one]) for one in axis),
-            str(row["score"]),
-            _text(row["value"]),
-            _text(row["std_error"]),
-            _interval(row["low"], row["high"]),
-        )
-        for row in rows
-    )
-    return Figure(
-        identifier,
-        f"Every score against {', '.join(axis)}",
-        sentence,
-        embedded(traces, figure_layout),
-        (*axis, "score", "value", "std error", "95% interval"),
-        table,
-        height=panel_height(len(names)),
-    )
-
-
-# Right where real images are, neither high nor low.
-ABOUT_REAL = ("saturated_pixels", "colour_saturation", "contrast_ratio", "brightness_ratio")
+    placed = {name for _, members in GROUPS for name in members}
+    found = []
+    for place, (title, members) in enumerate(GROUPS):
+        mine = [name for name in names if (name in members if members else name not in placed)]
+        if mine:
+            kept = [row for row in rows if row["score"] in mine]
+            found.append(_group(title, mine, kept, f"{identifier}-{title.lower()}", static=place == 0))
+    return tuple(found)
 
 
 def axes(rows: Sequence[Row]) -> tuple[str, ...]:
@@ -69,129 +49,99 @@ def axes(rows: Sequence[Row]) -> tuple[str, ...]:
     return tuple(names[: names.index("score")])
 
 
-def front(results: Results, identifier: str) -> Figure | None:
-    """Quality against diversity, each point with its setting; None where that was not measured."""
-    rows = results.tables.get("front", ())
-    if not rows:
-        return None
-    setting, quality, diversity = list(rows[0])[:3]
-    errors = _errors(results, setting)
-    colours = [BLUE if row["non_dominated"] else ORANGE for row in rows]
-    trace = {
-        "type": "scatter", "mode": "lines+markers+text", "showlegend": False,
-        "x": [row[diversity] for row in rows], "y": [row[quality] for row in rows],
-        "text": [f"{setting}={_text(row[setting])}" for row in rows], "textposition": "top center",
-        "line": {"color": "#8a8a8a", "width": 1, "dash": "dot"}, "marker": {"size": 10, "color": colours},
-        "error_x": _bars(errors, diversity, rows, setting),
-        "error_y": _bars(errors, quality, rows, setting),
-    }  # fmt: skip
-    kept = [f"{setting}={_text(row[setting])}" for row in rows if row["non_dominated"]]
-    sentence = (
-        f"Blue: no other point is as good in both. These are {', '.join(kept)}. Bars are two standard errors; the "
-        f"share of draws says how often a point stays on the front within the errors."
-    )
-    table = tuple(tuple(_text(value) for value in row.values()) for row in rows)
-    return Figure(
-        identifier,
-        f"{quality} against {diversity}",
-        sentence,
-        embedded([trace], layout(diversity, quality)),
-        tuple(name.replace("_", " ") for name in rows[0]),
-        table,
-    )
+def lines_of(rows: Sequence[Row], settings: Sequence[str]) -> tuple[str, dict[str, list[Row]]]:
+    """The setting that lies along x, and the rows of each line: of one combination of all other settings.
+
+    The first setting whose values are numbers lies along x, in ascending order; without one the first.
+    """
+    numbers = [one for one in settings if all(isinstance(row[one], int | float) for row in rows)]
+    along = numbers[0] if numbers else settings[0]
+    found: dict[str, list[Row]] = {}
+    for row in rows:
+        name = " ".join(f"{one}={text_of(row[one])}" for one in settings if one != along)
+        found.setdefault(name, []).append(row)
+    if numbers:
+        found = {name: sorted(mine, key=lambda row: float(row[along] or 0)) for name, mine in found.items()}
+    return along, found
 
 
-# What a sweep over w is drawn against, as the papers draw it: fidelity to the text, and what it costs.
-AGAINST_TEXT = ("fid_debiased", "recall", "within_class_distance")
+def along_axis(values: Sequence[Param], title: str) -> dict[str, Any]:
+    """An axis for the values of a setting: logarithmic where they span much, with a tick at each."""
+    numbers = sorted({float(value) for value in values if isinstance(value, int | float)})
+    if len(numbers) < len({str(value) for value in values}):
+        return {"title": {"text": title}, "type": "category"}
+    log = numbers[0] > 0 and numbers[-1] >= SPAN * numbers[0]
+    shown = _apart(numbers, log=log)
+    ticks = {"tickvals": shown, "ticktext": [f"{one:g}" for one in shown]}
+    return {"title": {"text": title}, "type": "log" if log else "linear", **ticks}
 
 
-def against_text(results: Results, identifier: str) -> Figure | None:
-    """FID and diversity against CLIP score, point by point; None where that was not measured."""
-    rows = results.tables.get("curve", ())
-    setting = axes(rows)[0] if rows and len(axes(rows)) == 1 else None
-    held = {(str(row["score"]), row[setting]): row for row in rows if setting and isinstance(row["value"], float)}
-    at = [point for score, point in held if score == "clip_score"]
-    names = [name for name in AGAINST_TEXT if at and all((name, point) in held for point in at)]
-    if setting is None or len(at) < 2 or not names:
-        return None
-    made = panel_layout([f"{name} against clip_score" for name in names], columns=len(names))
-    texts = [f"{setting}={_text(point)}" for point in at]
-    traces = [
-        {
-            "type": "scatter", "mode": "lines+markers+text", "text": texts,
-            # In turn on either side: where the score has reached its end, points stand one over the other.
-            "textposition": ["middle right" if place % 2 else "middle left" for place in range(len(at))],
-            "x": [held["clip_score", point]["value"] for point in at],
-            "y": [held[name, point]["value"] for point in at],
-            "error_y": _bars(_errors(results, setting), name, [{setting: point} for point in at], setting),
-            "line": {"color": "#8a8a8a", "width": 1, "dash": "dot"}, "marker": {"size": 9, "color": BLUE},
-            "xaxis": f"x{suffix(place)}", "yaxis": f"y{suffix(place)}",
-        }
-        for place, name in enumerate(names)
-    ]  # fmt: skip
-    low, high = (min(at, key=_text_score(held)), max(at, key=_text_score(held)))
-    sentence = (
-        f"To the right images follow their prompts better: clip_score goes from "
-        f"{_text(held['clip_score', low]['value'])} at {setting}={_text(low)} to "
-        f"{_text(held['clip_score', high]['value'])} at {setting}={_text(high)}. Bars are two standard errors."
-    )
-    columns = (setting, "clip_score", *names)
+def _apart(values: Sequence[float], *, log: bool) -> list[float]:
+    """Those whose ticks have room beside each other; both ends always do."""
+
+    def place(value: float) -> float:
+        low, high = (values[0], values[-1]) if not log else (math.log(values[0]), math.log(values[-1]))
+        return ((math.log(value) if log else value) - low) / ((high - low) or 1.0)
+
+    kept = [values[0]]
+    for value in values[1:-1]:
+        if place(value) - place(kept[-1]) >= 0.1 and place(value) <= 0.9:
+            kept.append(value)
+    return [*kept, *values[-1:]] if len(values) > 1 else kept
+
+
+def _group(title: str, names: Sequence[str], rows: Sequence[Row], identifier: str, *, static: bool) -> Figure:
+    settings = axes(rows)
+    made = panel_layout([_titled(name, rows) for name in names])
+    traces: list[dict[str, Any]] = []
+    along = ""
+    for place, name in enumerate(names):
+        mine = [row for row in rows if row["score"] == name]
+        along, lines = lines_of(mine, settings)
+        made[f"xaxis{suffix(place)}"] |= along_axis([row[along] for row in mine], along)
+        traces += _panel(lines, along, suffix(place))
+    made["showlegend"] = len(settings) > 1
+    if made["showlegend"]:
+        made["legend"] = {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"}
+    columns = (*settings, "score", "value", "std error", "95% interval", "real images")
     table = tuple(
-        tuple(_text(one) for one in (point, *(held[name, point]["value"] for name in columns[1:]))) for point in at
+        (*(text_of(row[one]) for one in settings), str(row["score"]), text_of(row["value"]),
+         text_of(row["std_error"]), _interval(row["low"], row["high"]), text_of(row["real"]))
+        for row in rows
+    )  # fmt: skip
+    height = panel_height(len(names))
+    shown = f"{title} against {' and '.join(settings)}"
+    sentence = _sentence(names, rows, settings)
+    return figure(identifier, shown, sentence, traces, made, (columns, table), height=height, static=static)
+
+
+def _titled(name: str, rows: Sequence[Row]) -> str:
+    """A score with the direction in which it is better."""
+    first = next(row for row in rows if row["score"] == name)
+    arrow = "≈ real" if name in ABOUT_REAL else "↑" if first["higher_is_better"] else "↓"
+    return f"{name} {arrow}"
+
+
+def _sentence(names: Sequence[str], rows: Sequence[Row], settings: Sequence[str]) -> str:
+    """Where each score is best, in numbers, and what the picture does not say."""
+    said = []
+    for name in names[:4]:
+        mine = [row for row in rows if row["score"] == name]
+        if name in ABOUT_REAL:
+            real = mine[0]["real"]
+            goal = float(real) if isinstance(real, float) else 1.0
+            best = min(mine, key=lambda row: abs(float(row["value"] or 0) - goal))
+            word = "closest to real images"
+        else:
+            ahead = max if mine[0]["higher_is_better"] else min
+            best = ahead(mine, key=lambda row: float(row["value"] or 0))
+            word = "highest" if mine[0]["higher_is_better"] else "lowest"
+        at = " ".join(f"{one}={text_of(best[one])}" for one in settings)
+        said.append(f"{name} is {word} at {at} ({text_of(best['value'])})")
+    return (
+        f"{'; '.join(said)}. ↑ higher is better, ↓ lower is better; dotted green is what real images read. Bands are "
+        f"95% intervals of each point alone: the points share seeds, so that differences are known better."
     )
-    title, drawn = "Quality and diversity against CLIP score", embedded(traces, made)
-    return Figure(identifier, title, sentence, drawn, columns, table, height=330)
-
-
-def _text_score(held: Mapping[tuple[str, Param], Row]) -> Callable[[Param], float]:
-    return lambda point: float(held["clip_score", point]["value"] or 0.0)
-
-
-def cost_front(results: Results, identifier: str) -> Figure | None:
-    """Distance against what a point costs, in network evaluations and in seconds; None where that was not measured."""
-    rows = [row for row in results.tables.get("cost", ()) if isinstance(row["fid_debiased"], float)]
-    if not rows:
-        return None
-    names = list(rows[0])[: list(rows[0]).index("evaluations")]
-    labels = [" ".join(_text(row[name]) for name in names) for row in rows]
-    costs = [one for one in ("evaluations", "seconds_per_image") if all(row[one] is not None for row in rows)]
-    made = panel_layout([f"fid_debiased against {cost.replace('_', ' ')}" for cost in costs], columns=len(costs))
-    traces, kept = [], list[str]()
-    errors = [2 * float(row["std_error"] or 0) for row in rows]
-    bars = {"type": "data", "array": errors, "thickness": 1, "color": "#8a8a8a"}
-    for place, cost in enumerate(costs):
-        best = [_cheapest(rows, row, cost) for row in rows]
-        if cost == "evaluations":
-            kept = [label for label, one in zip(labels, best, strict=True) if one]
-        made[f"xaxis{suffix(place)}"]["type"] = "log"
-        traces.append(
-            {
-                "type": "scatter", "mode": "markers+text", "text": labels, "textposition": "top center",
-                "x": [row[cost] for row in rows], "y": [row["fid_debiased"] for row in rows],
-                "error_y": bars,
-                "marker": {"size": 10, "color": [BLUE if one else ORANGE for one in best]},
-                "xaxis": f"x{suffix(place)}", "yaxis": f"y{suffix(place)}",
-            }
-        )  # fmt: skip
-    sentence = (
-        f"Blue: no point is as cheap and reads better. By network evaluations these are {', '.join(kept)}. Bars are "
-        f"two standard errors; what they do not tell apart is said below. Seconds are this machine's."
-    )
-    table = tuple(tuple(_text(value) for value in row.values()) for row in rows)
-    columns = tuple(name.replace("_", " ") for name in rows[0])
-    return Figure(identifier, "Quality against cost", sentence, embedded(traces, made), columns, table, height=320)
-
-
-def _cheapest(rows: Sequence[Row], row: Row, cost: str) -> bool:
-    """Whether no other point costs as little and reads better, or costs less and reads as well."""
-    mine = float(row[cost] or 0), float(row["fid_debiased"] or 0)
-    others = [(float(one[cost] or 0), float(one["fid_debiased"] or 0)) for one in rows if one is not row]
-    return not any(all(a <= b for a, b in zip(one, mine, strict=True)) and one != mine for one in others)
-
-
-def _bars(errors: Mapping[tuple[str, Param], float], score: str, rows: Sequence[Row], setting: str) -> dict[str, Any]:
-    lengths = [2 * errors.get((score, row[setting]), 0.0) for row in rows]
-    return {"type": "data", "array": lengths, "thickness": 1, "color": "#8a8a8a"}
 
 
 def _varies(rows: Sequence[Row], name: str) -> bool:
@@ -199,35 +149,43 @@ def _varies(rows: Sequence[Row], name: str) -> bool:
     return len(values) > 1
 
 
-def _errors(results: Results, setting: str) -> dict[tuple[str, Param], float]:
-    return {
-        (str(row["score"]), row[setting]): row["std_error"]
-        for row in results.tables.get("curve", ())
-        if isinstance(row["std_error"], float)
-    }
-
-
-def _panel(rows: Sequence[Row], axis: Sequence[str], number_: str) -> list[dict[str, Any]]:
-    at = [row[axis[0]] if len(axis) == 1 else " ".join(_text(row[one]) for one in axis) for row in rows]
-    shared = {"type": "scatter", "x": at, "xaxis": f"x{number_}", "yaxis": f"y{number_}"}
-    line = {**shared, "mode": "lines", "line": {"width": 0}, "hoverinfo": "skip"}
+def _panel(lines: Mapping[str, Sequence[Row]], along: str, number_: str) -> list[dict[str, Any]]:
+    """Bands, what real images read, and the lines of one score."""
+    at = {"xaxis": f"x{number_}", "yaxis": f"y{number_}"}
     traces: list[dict[str, Any]] = []
-    if all(isinstance(row["low"], float) for row in rows):
-        traces += [
-            {**line, "y": [row["low"] for row in rows]},
-            {**line, "y": [row["high"] for row in rows], "fill": "tonexty", "fillcolor": "rgba(0,114,178,0.18)"},
-        ]
-    if all(isinstance(row["real"], float) for row in rows):
-        real = {**line, "y": [row["real"] for row in rows], "line": {"color": GREEN, "dash": "dot", "width": 2}}
-        traces.append(real)
-    marks = {"line": {"color": BLUE, "width": 2}, "marker": {"size": 7}}
-    traces.append({**shared, **marks, "mode": "lines+markers", "y": [row["value"] for row in rows]})
+    for place, rows in enumerate(lines.values()):
+        if len(lines) <= BANDS and len(rows) > 1 and all(isinstance(row["low"], float) for row in rows):
+            x, low, high = ([row[name] for row in rows] for name in (along, "low", "high"))
+            traces += banded(x, low, high, RUNS[place % len(RUNS)][0], **at)
+    first = max(lines.values(), key=len)
+    if all(isinstance(row["real"], float) for row in first):
+        traces.append(
+            {
+                "type": "scatter", "mode": "lines", "x": [row[along] for row in first], "name": "real images",
+                "y": [row["real"] for row in first], "line": {"color": GREEN, "dash": "dot", "width": 2},
+                "legendgroup": "real", "showlegend": not number_ and len(lines) > 1, **at,
+            }
+        )  # fmt: skip
+    for place, (name, rows) in enumerate(lines.items()):
+        colour, dash, symbol = RUNS[place % len(RUNS)]
+        traces.append(
+            {
+                "type": "scatter", "mode": "lines+markers", "name": label(name), "legendgroup": name,
+                "showlegend": not number_ and len(lines) > 1,
+                "x": [row[along] for row in rows], "y": [row["value"] for row in rows],
+                "line": {"color": colour, "dash": dash, "width": 2},
+                "marker": {"color": colour, "symbol": symbol, "size": 7}, **at,
+            }
+        )  # fmt: skip
     return traces
 
 
 def _interval(low: Param, high: Param) -> str:
-    return interval_text((low, high)) if isinstance(low, float) and isinstance(high, float) else ""
+    return interval_text((low, high)) if isinstance(low, float) and isinstance(high, float) else "–"
 
 
-def _text(value: Param) -> str:
+def text_of(value: Param) -> str:
+    """A value of a table as text."""
+    if value is None:
+        return "–"
     return number(value) if isinstance(value, float) else str(value)

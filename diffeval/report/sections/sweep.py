@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator
 
-from diffeval.report.figures.sweep import against_text, cost_front, curves, front
+from diffeval.report.figures.fronts import against_text, cost_front, front
+from diffeval.report.figures.sweep import curves
 from diffeval.report.images import captions_of, tiles
 from diffeval.report.rows import rows_of
 from diffeval.report.sections import section
@@ -35,10 +36,10 @@ def _of_run(told: Told) -> Iterator[Block]:
     if results is None:
         return
     drawn = (
-        curves(results, f"curves-{place}"),
+        *curves(results, f"curves-{place}"),
         against_text(results, f"text-{place}"),
         front(results, f"front-{place}"),
-        cost_front(results, f"cost-{place}"),
+        cost_front(results, f"quality-cost-{place}"),
     )
     yield from (figure for figure in drawn if figure is not None)
     yield from rows_of(results, "choices", "What follows", FOLLOWS)
