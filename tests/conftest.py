@@ -7,6 +7,8 @@ import pytest
 import torch
 
 from diffeval.data.source import open_source
+from diffeval.demo.sizes import NAMED, Sizes
+from diffeval.demo.story import STAGES, Demo, tell
 from diffeval.training.recipe import Recipe
 from diffeval.training.train import train
 
@@ -41,3 +43,20 @@ def unconditional_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     recipe = Recipe(steps=2, batch=8, warmup=1, conditional=False, prediction="v_prediction", zero_snr=True)
     train(open_source("digits"), recipe, out, device="cpu")
     return out
+
+
+@pytest.fixture(scope="session")
+def tiny_demo() -> Sizes:
+    """The demo's story at sizes of a test."""
+    return Sizes(256, (200, 256), 256, (1.0, 4.0), 200, NAMED, 4, (1.0,) * len(STAGES))
+
+
+@pytest.fixture(scope="session")
+def told(tiny_demo: Sizes, tmp_path_factory: pytest.TempPathFactory) -> tuple[Demo, list[tuple[str, str]]]:
+    """That demo, told once, in ``runs/demo`` of a folder; and every line of it, with the page as it was then."""
+    page, heard = tmp_path_factory.mktemp("demo") / "runs" / "demo.html", list[tuple[str, str]]()
+
+    def say(text: str) -> None:
+        heard.append((text, page.read_text(encoding="utf-8") if page.exists() else ""))
+
+    return tell(tiny_demo, page.with_suffix(""), page, say=say), heard

@@ -48,6 +48,7 @@ ROWS = (
     ("evaluate", "examine", "examine_log", "sweeps", "describe", "compare", "refs"),
     ("gate", "doctor"),
     ("report",),
+    ("demo",),
     ("cli", "__main__"),
 )
 ROW_OF = {part: number for number, row in enumerate(ROWS) for part in row}

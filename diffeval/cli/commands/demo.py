@@ -1,5 +1,6 @@
 """``diffeval demo``."""
 
+import shlex
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -7,76 +8,57 @@ from typing import Annotated
 import typer
 
 from diffeval.cli.options import Common, with_options
-from diffeval.cli.running import reporting
-from diffeval.runs.records import Results
-from diffeval.runs.words import interval_text, number
+from diffeval.cli.running import document, reporting
 
-# (guidance scale, images): together under 150 s on 2 cores.
-SHORT = ((1.0, 5000), (3.0, 1000))
-FULL = ((1.0, 10000), (3.0, 5000), (7.0, 2500))
-PAGE = Path("runs") / "demo.html"
+SCHEMA = "diffeval.demo/1"
+RUNS = Path("runs")
 
 
 @with_options
 def demo(
     common: Common,
-    full: Annotated[bool, typer.Option("--full", help="More images and guidance scales; about 5 minutes.")] = False,
+    full: Annotated[
+        bool, typer.Option("--full", help="All checks, more images and guidance scales; about 10 minutes.")
+    ] = False,
 ) -> None:
     """The whole story on the built-in digits model, in under 150 s on 2 cores, without a GPU or a download.
 
-    Samples it plain and with guidance, measures FID at several sample counts with error bars, and draws the page.
+    Scores with error bars, modes, health checks of the model and of a twin with one broken layer, a guidance sweep,
+    and a gate that lets one of them ship: one page, which grows while you read it.
     """
-    with reporting(common) as reporter:
-        from diffeval.cli.scored import show
-        from diffeval.evaluate import evaluate
-        from diffeval.plan import Settings
-        from diffeval.report.page import report
-        from diffeval.runs.document import results_document, to_json
+    with reporting(common, schema=SCHEMA) as reporter:
+        from diffeval.demo.quiet import WithoutNotes
+        from diffeval.demo.sizes import FULL, SHORT
+        from diffeval.demo.story import tell
+        from diffeval.runs.document import results_document
 
-        say = (lambda text: print(text, file=sys.stderr)) if common.json else print
-        say("The digits model: a DDPM that draws handwritten digits, 8x8 pixels, by class.\n")
-        done: list[Results] = []
-        for w, n in FULL if full else SHORT:
-            reporter.note(f"sampling {n} digits with guidance scale w={w:g}")
-            results = evaluate("digits", settings=Settings(n=n, w=w), reporter=reporter)
-            done.append(results)
-            if common.json:
-                continue
-            if len(done) == 1:
-                say(_preview(Path(results.run)))
-            show(results, common)
-            say("")
-        page = report([Path(results.run) for results in done], PAGE)
+        def say(text: str) -> None:
+            reporter.close()
+            print(text, file=sys.stderr if common.json else sys.stdout, flush=True)
+
+        name = "demo-full" if full else "demo"
+        say("The digits model is a DDPM that draws handwritten digits, 8x8 pixels, by class; it comes with diffeval.")
+        done = tell(
+            FULL if full else SHORT, RUNS / name, RUNS / f"{name}.html", say=say, reporter=WithoutNotes(reporter)
+        )
         if common.json:
-            sys.stdout.write(to_json({"schema": "diffeval.demo/1", "runs": [results_document(one) for one in done]}))
-        say(_moral(done))
-        say(f"\nOpen {page} in a browser. Next: diffeval fid digits --n 10000, or diffeval train digits --out model")
-
-
-def _preview(run: Path) -> str:
-    """The run's first digits in the terminal, side by side."""
-    from diffeval.runs.directory import RunDirectory
-
-    arrays = RunDirectory(run).arrays("grid")
-    if arrays is None:
-        return ""
-    shades, images = " .:-=+*#%@", arrays["images"][:8, 0]
-    rows = []
-    for row in range(images.shape[1]):
-        cells = ["".join(shades[int(value) * len(shades) // 256] * 2 for value in image[row]) for image in images]
-        rows.append(" ".join(cells).rstrip())
-    return "The first eight samples, nothing chosen:\n\n" + "\n".join(rows) + "\n"
-
-
-def _moral(done: list[Results]) -> str:
-    """What guidance did, in numbers of the runs themselves."""
-    plain, guided = done[0].score("fid_debiased"), done[1].score("fid_debiased")
-    before, after = plain.value or 0.0, guided.value or 0.0
-    return (
-        f"Guidance w={done[1].protocol.w:g} moves fid_debiased from {number(before)} ({interval_text(plain.ci95)}) to "
-        f"{number(after)} ({interval_text(guided.ci95)}): {'further from' if after > before else 'closer to'} the "
-        f"distribution of real digits. Compare the two grids on the page."
-    )
+            document(
+                SCHEMA,
+                page=str(done.page),
+                checkpoint=str(done.twin),
+                gate=str(done.gate),
+                seconds=round(done.seconds, 1),
+                runs=[results_document(one) for one in done.runs],
+                verdicts=[one.document() for one in done.verdicts],
+            )
+        twin, gate = shlex.quote(str(done.twin)), shlex.quote(str(done.gate))
+        runs = shlex.join(str(RUNS / name / one) for one in ("twin", "twin-checks"))
+        say(f"\nOpen {done.page} in a browser. Next:")
+        say(f"  diffeval check {twin}                         # the other checks of the broken twin")
+        say(f"  diffeval gate {runs} --config {gate}")
+        say("  diffeval train digits --out model && diffeval eval model   # a model of your own")
+        said = "" if done.computed else "; everything was there already, and diffeval made nothing anew"
+        say(f"demo: {done.seconds:.0f} s{said}")
 
 
 def add(app: typer.Typer) -> None:
