@@ -115,8 +115,8 @@ def cost_front(results: Results, identifier: str) -> Figure | None:
     made["showlegend"] = len(lines) > 1
     sentence = (
         f"Down is better, to the left cheaper; numbers at points are {along}. Filled points are on the front: no "
-        f"other is as cheap and reads lower. By network evaluations these are {', '.join(kept)}. Bars are two standard "
-        f"errors; what they do not tell apart is said below. Seconds are this machine's."
+        f"other is as cheap and reads lower. By network evaluations these are {', '.join(kept)}. Bars are two "
+        f"standard errors; what they do not tell apart is said below. Seconds are this machine's."
     )
     table = tuple(tuple(text_of(value) for value in row.values()) for row in rows)
     columns = tuple(name.replace("_", " ") for name in rows[0])

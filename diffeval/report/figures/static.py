@@ -42,14 +42,16 @@ def drawn(data: Sequence[Trace], layout: Mapping[str, Any], height: int) -> Mark
         height: pixels.
     """
     legend = list(_legend(data, layout))
-    inner = _inner(layout, height, _legend_rows(legend) if legend else 0)
+    # Titles of panels stand between the legend and them.
+    lifted = 20.0 if legend and "domain" in layout.get("xaxis", {}) and layout.get("annotations") else 0.0
+    inner = _inner(layout, height, _legend_rows(legend) if legend else 0, lifted)
     panels = {name: _panel(name, data, layout, inner) for name in _names(data)}
     body = [
         *(piece for panel in panels.values() for piece in _frame(panel)),
         *(piece for panel in panels.values() for piece in _marks(panel, layout)),
         *_shapes(layout, panels, inner),
         *_annotations(layout, panels, inner),
-        *_drawn_legend(legend, inner),
+        *_drawn_legend(legend, inner, lifted),
     ]
     picture = (
         f'<svg viewBox="0 0 {WIDTH} {height}" width="100%" font-size="{SIZE}" '
@@ -76,10 +78,10 @@ class Inner:
         return self.bottom - share * (self.bottom - self.top)
 
 
-def _inner(layout: Mapping[str, Any], height: int, legend_rows: int) -> Inner:
+def _inner(layout: Mapping[str, Any], height: int, legend_rows: int, lifted: float) -> Inner:
     margin = {"l": 70, "r": 20, "t": 30, "b": 50, **layout.get("margin", {})}
     left = max(margin["l"], _widest(layout))
-    return Inner(left, WIDTH - margin["r"], max(margin["t"], 12 + 18 * legend_rows), height - margin["b"])
+    return Inner(left, WIDTH - margin["r"], max(margin["t"], 12 + 18 * legend_rows) + lifted, height - margin["b"])
 
 
 def _widest(layout: Mapping[str, Any]) -> float:
@@ -261,9 +263,9 @@ def _legend_rows(legend: Sequence[Entry]) -> int:
     return 1 + max(row for _, _, row, _ in legend)
 
 
-def _drawn_legend(legend: Sequence[Entry], inner: Inner) -> Iterator[str]:
+def _drawn_legend(legend: Sequence[Entry], inner: Inner, lifted: float) -> Iterator[str]:
     for name, trace, row, at in legend:
-        y = inner.top - 10 - 18 * (_legend_rows(legend) - 1 - row)
+        y = inner.top - lifted - 10 - 18 * (_legend_rows(legend) - 1 - row)
         x, flat = Scale("linear", 0, 1, inner.left + at, inner.left + at + 26), Scale("linear", 0, 1, y, y - 1)
         mode = str(trace.get("mode", "lines"))
         if trace["type"] != "scatter":

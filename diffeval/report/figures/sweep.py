@@ -22,6 +22,11 @@ GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("Text", ("clip_score", "clip_margin", "r_precision", "unscored_images")),
     ("Pixels", ABOUT_REAL),
 )
+# Said once.
+HOW = (
+    "↑ higher is better, ↓ lower is better; dotted green is what real images read. Bands are 95% intervals of each "
+    "point alone: the points share seeds, so that differences are known better."
+)
 # Points of a setting span so much from which on its axis is logarithmic.
 SPAN = 4
 # Curves whose bands are drawn, at most: more would hide each other.
@@ -111,7 +116,7 @@ def _group(title: str, names: Sequence[str], rows: Sequence[Row], identifier: st
     )  # fmt: skip
     height = panel_height(len(names))
     shown = f"{title} against {' and '.join(settings)}"
-    sentence = _sentence(names, rows, settings)
+    sentence = _sentence(names, rows, settings) + (f" {HOW}" if static else "")
     return figure(identifier, shown, sentence, traces, made, (columns, table), height=height, static=static)
 
 
@@ -138,10 +143,7 @@ def _sentence(names: Sequence[str], rows: Sequence[Row], settings: Sequence[str]
             word = "highest" if mine[0]["higher_is_better"] else "lowest"
         at = " ".join(f"{one}={text_of(best[one])}" for one in settings)
         said.append(f"{name} is {word} at {at} ({text_of(best['value'])})")
-    return (
-        f"{'; '.join(said)}. ↑ higher is better, ↓ lower is better; dotted green is what real images read. Bands are "
-        f"95% intervals of each point alone: the points share seeds, so that differences are known better."
-    )
+    return f"{'; '.join(said)}."
 
 
 def _varies(rows: Sequence[Row], name: str) -> bool:

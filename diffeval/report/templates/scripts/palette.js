@@ -71,14 +71,16 @@ const dressed = (text, width, height) => {
     }
   }
   const rows = layout.showlegend === false ? 1 : legendRows(data, width);
-  tall += (rows - 1) * 20;
+  // Titles of panels stand between their legend and them.
+  const lifted = layout.showlegend === true && panelsOf(layout).length > 1 && (layout.annotations || []).length ? 24 : 0;
+  tall += (rows - 1) * 20 + lifted;
   const margin = layout.margin || {};
   Object.assign(layout, {
     width, height: tall, autosize: false,
     paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
     font: {family, color: ink, size: 12.5, ...layout.font},
-    margin: {...margin, l: Math.min(margin.l ?? 50, 50), r: Math.max(margin.r ?? 0, 18), t: panelsOf(layout).length > 1 || (layout.showlegend !== false && legendNames(data).length > 1) ? Math.max(margin.t ?? 0, 26) : 12, b: Math.min(margin.b ?? 40, 40)},
-    legend: {...layout.legend, orientation: "h", x: 0, xanchor: "left", y: 1.01, yanchor: "bottom", font: {size: 12.5, color: ink}, bgcolor: "rgba(0,0,0,0)"},
+    margin: {...margin, l: Math.min(margin.l ?? 50, 50), r: Math.max(margin.r ?? 0, 18), t: panelsOf(layout).length > 1 || (layout.showlegend !== false && legendNames(data).length > 1) ? Math.max(margin.t ?? 0, 26) + lifted : 12, b: Math.min(margin.b ?? 40, 40)},
+    legend: {...layout.legend, orientation: "h", x: 0, xanchor: "left", y: 1.01 + lifted / Math.max(tall - 66 - lifted, 100), yanchor: "bottom", font: {size: 12.5, color: ink}, bgcolor: "rgba(0,0,0,0)"},
     hoverlabel: {namelength: -1, align: "left", bgcolor: colour("--panel"), bordercolor: firm, font: {family, color: ink, size: 12.5}},
     modebar: {bgcolor: "rgba(0,0,0,0)", color: muted, activecolor: colour("--accent")},
     colorway: layout.colorway || (isDark() ? Object.values(onDark) : Object.keys(onDark)),
