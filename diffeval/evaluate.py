@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from diffeval.data.source import OpenOptions
+from diffeval.errors import DiffevalError
 from diffeval.harvest import Harvest, open_harvest
 from diffeval.job import (
     beginning,
@@ -29,6 +30,7 @@ from diffeval.precision import Target, make_target, next_count
 from diffeval.prepared import Prepared, available, prepare, refuse_impossible, usual_n
 from diffeval.progress import Reporter, SilentReporter
 from diffeval.prompting import Prompting, embedded, given_prompts, with_real_prompts
+from diffeval.ranks import end_part, here, in_turn, shard_folder
 from diffeval.real import RealImages, real_images
 from diffeval.runs.directory import RunDirectory
 from diffeval.runs.records import Keep, Param, Results
@@ -84,24 +86,28 @@ def evaluate(
     Raises:
         DiffevalError: for whatever the user can mend.
         StoppedError: when the reporter asked to stop; the same call continues.
+        PartDone: where this process makes a part of the images, and what comes next is for others.
     """
     reporter = reporter or SilentReporter()
     measured = given_prompts(open_measured(checkpoint, opening=opening), prompting)
     settings = settings or Settings(n=usual_n(measured))
+    if settings.shard is not None and precision is not None:
+        raise DiffevalError("--shard: --precision finds its n as it goes, which parts apart cannot; leave one out")
     wanted = Wanted(
         choose(metrics).configured(options or {}),
         at,
         make_target(precision, max_n, settings.n),
-        out,
+        shard_folder(out, settings.shard),
         keep,
         fresh,
         task,
     )
     n = settings.n
     enough = None if wanted.target is not None else lambda dim: wanted.counts(n, dim, available(measured))
-    known = prepare(
-        measured, settings, ref, extracting, opening, reporter, enough, suite=wanted.suite, prompting=prompting
-    )
+    with in_turn(reporter):
+        known = prepare(
+            measured, settings, ref, extracting, opening, reporter, enough, suite=wanted.suite, prompting=prompting
+        )
     refuse_impossible(wanted.suite, known)
     return evaluate_prepared(measured, settings, known, wanted, reporter)
 
@@ -146,6 +152,7 @@ def evaluate_prepared(
     Raises:
         DiffevalError: for whatever the user can mend.
         StoppedError: when the reporter asked to stop; the same call continues.
+        PartDone: see ``evaluate``.
     """
     used, target = known.extractor, wanted.target
     if target is not None:
@@ -157,33 +164,67 @@ def evaluate_prepared(
         wanted.task, known.plan.generator, extractor=used, reference=known.reference, asked=known.asked
     )
     job = open_job(measured, settings, known.plan, protocol, wanted.out, wanted.fresh, reporter)
+    first = here().first
     with holding(job.run):
         if target is not None:
-            job = beginning(job, target)
+            job = with_images(job, here().tell(beginning(job, target).settings.n, reporter))
         choices = Choices(wanted.suite, wanted.keep, target)
-        found = finished(job, wanted.counts(job.settings.n, used.dim, most), choices.recorded())
+        found = finished(job, wanted.counts(job.settings.n, used.dim, most), choices.recorded()) if first else None
+        if here().tell(found is not None, reporter):
+            end_part(job.run.path, None)
         if found is not None:
             reporter.note(
                 f"{job.run.path} is finished; its results are shown, nothing was computed (--fresh recomputes)"
             )
             return found
-        texts = None if known.asked is None else embedded(known.asked, reporter)
+        texts = None if known.asked is None or not first else embedded(known.asked, reporter)
         work = begin(job, known, texts, reporter, keep_images=wanted.keep == "images")
         work.sample()
-        real = real or real_images(measured, known.reference, used, reporter)
-        if known.asked is not None and texts is not None:
-            real = with_real_prompts(real, known.reference, measured.classes, known.asked, texts, reporter)
-        real = dataclasses.replace(real, warnings=(*known.warnings, *real.warnings))
+        if target is None:
+            end_part(job.run.path, settings.shard)
+        if first:
+            real = real or real_images(measured, known.reference, used, reporter)
+            if known.asked is not None and texts is not None:
+                real = with_real_prompts(real, known.reference, measured.classes, known.asked, texts, reporter)
+            real = dataclasses.replace(real, warnings=(*known.warnings, *real.warnings))
         while target is not None:
-            estimate = first_estimate(wanted.suite.metrics[0], work.generated, real)
-            more = next_count(target, estimate, job.settings.n, job.state.chunk)
+            more = None
+            if real is not None:
+                estimate = first_estimate(wanted.suite.metrics[0], work.generated, real)
+                more = next_count(target, estimate, job.settings.n, job.state.chunk)
+            more = here().tell(more, reporter)
             if more is None:
+                end_part(job.run.path, None)
                 break
             reporter.note(f"{job.settings.n} images do not give ±{100 * target.precision:g}%; going on to {more}")
             job = with_images(job, more)
             work = dataclasses.replace(work, job=job)
             work.sample()
+        assert real is not None, "the other ranks have ended their part"
         return score_and_save(work, real, wanted.counts(job.settings.n, used.dim, most), choices)
+
+
+def sample_prepared(
+    measured: Measured, settings: Settings, known: Prepared, wanted: Wanted, reporter: Reporter
+) -> None:
+    """Makes the images of a run and their features, and scores nothing: what ranks, and shards, do of several runs.
+
+    Raises:
+        DiffevalError: for whatever the user can mend.
+        StoppedError: when the reporter asked to stop; the same call continues.
+    """
+    used = known.extractor
+    protocol = protocol_of(
+        wanted.task, known.plan.generator, extractor=used, reference=known.reference, asked=known.asked
+    )
+    job = open_job(measured, settings, known.plan, protocol, wanted.out, wanted.fresh, reporter)
+    with holding(job.run):
+        counts = wanted.counts(settings.n, used.dim, available(measured))
+        recorded = Choices(wanted.suite, wanted.keep, wanted.target).recorded()
+        found = finished(job, counts, recorded) if here().first else None
+        if not here().tell(found is not None, reporter):
+            begin(job, known, None, reporter, keep_images=wanted.keep == "images").sample()
+            job.run.update(status="stopped" if settings.shard is None else "done")
 
 
 def sample(
@@ -200,10 +241,11 @@ def sample(
     measured = given_prompts(open_measured(checkpoint), prompting)
     plan = plan_images(measured, settings)
     protocol = protocol_of("sample", plan.generator)
-    job = open_job(measured, settings, plan, protocol, out, fresh, reporter)
+    job = open_job(measured, settings, plan, protocol, shard_folder(out, settings.shard), fresh, reporter)
     with holding(job.run):
         harvest = open_harvest(job.run, job.state.chunk, None, keep_images=True)
         batch = sample_images(job, harvest, reporter, None)
+        end_part(job.run.path, settings.shard)
         if holds_more(job) is None:
             origin = provenance_of(job, batch)
             job.run.save_results(Results(str(job.run.path), protocol, origin, warnings=warnings_of(job, reporter)))

@@ -15,11 +15,14 @@ from diffeval.features.appearance import appearance
 from diffeval.features.extractor import Extractor
 from diffeval.plan import ImageMaker
 from diffeval.progress import Reporter
+from diffeval.ranks import Ranks, Share, here
 from diffeval.runs.chunks import Arrays, ChunkStore
 from diffeval.runs.directory import RunDirectory
 
 # The uncurated grid: the first images of the run, whatever they show.
 GRID = 64
+# How often ranks look for chunks that are not there although all were made.
+ROUNDS = 3
 # Bytes of images that a process remembers.
 REMEMBERED = 512 << 20
 
@@ -61,9 +64,18 @@ class Harvest:
         """Those that are kept."""
         return tuple(store for store in (self.images, self.features, self.judged) if store is not None)
 
-    def available(self) -> int:
-        """Images that are on disk in every store, counted from index 0 without a gap."""
-        return min(store.available() for store in self.stores)
+    def missing(self, n: int, shard: Share | None = None) -> list[tuple[int, int]]:
+        """Chunks that lack some of the first ``n`` images: the first index of each, and the images that it holds.
+
+        Args:
+            n: images that are wanted.
+            shard: the chunks that count, dealt out by their number; None for all.
+        """
+        size = self.stores[0].size
+        starts = list(range(0, n, size))
+        dealt = starts if shard is None else shard.of(starts)
+        held = [(start, min(store.rows(start) for store in self.stores)) for start in dealt]
+        return [(start, rows) for start, rows in held if rows < min(size, n - start)]
 
     def drawn(self, indices: Sequence[int], maker: ImageMaker, batch: int) -> Images:
         """Images of any indices, uint8 [len(indices), C, H, W]; what is not remembered is made again, in batches.
@@ -105,9 +117,11 @@ def reap(
     batch: int,
     reporter: Reporter,
     judge: Extractor | None = None,
+    shard: Share | None = None,
 ) -> int:
-    """Makes images 0 to n - 1 complete in the run; returns the batch that was last used.
+    """Makes images 0 to n - 1, or a shard of them, complete in the run; returns the batch that was last used.
 
+    What is missing is dealt out to the ranks chunk by chunk, so that each comes about as it does in one process.
     Batches are always whole, so a run that is extended later is bit-equal to one that was long from the start. Where
     memory does not suffice the batch is halved, and the run says so.
 
@@ -115,13 +129,50 @@ def reap(
         StoppedError: when asked to stop; everything up to the last batch is on disk.
         DiffevalError: if even a batch of one does not fit, or the network's output is not finite.
     """
-    done = min(harvest.available(), n)
-    reporter.stage("sampling" if generator.limit is None else "features", n, "images", done)
-    size = harvest.stores[0].size
-    for start in range((done // size) * size, n, size):
-        wanted = range(start, min(start + size, n))
-        batch = _fill_chunk(run, harvest, generator, extractor, judge, wanted, batch, reporter)
-    return batch
+    ranks, size = here(), harvest.stores[0].size
+    stage = "sampling" if generator.limit is None else "features"
+    for _ in range(ROUNDS):
+        # Rank 0 alone looks, so that all deal out the same list.
+        missing = ranks.tell(harvest.missing(n, shard) if ranks.first else None, reporter)
+        mine = ranks.share.of(missing)
+        _announce(stage, missing, mine, n, size, shard, reporter)
+        for start, _ in mine:
+            wanted = range(start, min(start + size, n))
+            batch = _fill_chunk(run, harvest, generator, extractor, judge, wanted, batch, reporter)
+        batch = _agreed(run, ranks, batch, reporter)
+        if not missing or ranks.world == 1:
+            return batch
+    raise DiffevalError(f"{stage}: rank 0 does not find in {run.path} what others made; run the same command again")
+
+
+def _announce(
+    stage: str,
+    missing: list[tuple[int, int]],
+    mine: list[tuple[int, int]],
+    n: int,
+    size: int,
+    shard: Share | None,
+    reporter: Reporter,
+) -> None:
+    """Says how many images are to be made, and how many of them by this process."""
+    left, own = (sum(min(size, n - start) - rows for start, rows in chunks) for chunks in (missing, mine))
+    if here().world == 1:
+        total = n if shard is None else left
+        reporter.stage(stage, total, "images", total - left)
+    elif left:
+        reporter.note(f"{here().world} ranks make {left} images, rank 0 makes {own} of them")
+        reporter.stage(stage, own, "images")
+
+
+def _agreed(run: RunDirectory, ranks: Ranks, batch: int, reporter: Reporter) -> int:
+    """Waits for the other ranks; the smallest batch is kept where memory did not suffice on one of them."""
+    least = int(min(ranks.gather(batch, reporter)))
+    if least < batch:
+        said = f"out of memory on another rank; it went on with a batch of {least}"
+        reporter.warn(said)
+        state = run.state()
+        run.update(batch=least, warnings=(*(state.warnings if state else ()), said))
+    return least
 
 
 def _fill_chunk(

@@ -14,8 +14,10 @@ from diffeval.measured import Measured
 from diffeval.plan import SamplingPlan, Settings
 from diffeval.precision import Target
 from diffeval.progress import Reporter
+from diffeval.ranks import PartDone, here, shard_folder
 from diffeval.runs import provenance
 from diffeval.runs.directory import RunDirectory, RunState, default_name, matches
+from diffeval.runs.protocol import fingerprint
 from diffeval.runs.records import Param, Protocol, Provenance, Results
 
 
@@ -51,9 +53,27 @@ def open_job(
     fresh: bool,
     reporter: Reporter,
 ) -> Job:
-    """Finds or makes the run directory, and settles which batch is used."""
+    """Finds or makes the run directory, and settles which batch is used; rank 0 does, and the others follow.
+
+    Args:
+        checkpoint: what is measured.
+        settings: how it is sampled.
+        plan: the same, checked.
+        protocol: of what is measured.
+        out: the directory; by default the usual one, and a shard's own folder in it.
+        fresh: start anew, whatever the directory holds.
+        reporter: hears of a batch that is kept.
+
+    Raises:
+        DiffevalError: if it cannot be written or continued, or the ranks do not see the same.
+        StoppedError: if a rank has ended.
+    """
+    ranks = here()
     name = default_name(checkpoint.name, checkpoint.sha256, protocol.task, settings.seed, protocol)
-    run = RunDirectory(out if out is not None else Path("runs") / name)
+    folder = out if out is not None else shard_folder(Path("runs") / name, settings.shard)
+    assert folder is not None, "named one way or the other"
+    run = RunDirectory(folder, follows=not ranks.first)
+    shard = settings.shard
     wanted = RunState(
         task=protocol.task,
         status="running",
@@ -66,24 +86,35 @@ def open_job(
         protocol=protocol,
         started=provenance.now(),
         warnings=checkpoint.assumptions,
+        shard=None if shard is None else (shard.index + 1, shard.count),
     )
     run.lock()
     try:
-        found = None if fresh else run.state()
-        if found is None:
-            run.clear()
-            run.save_state(wanted)
-            return Job(checkpoint, settings, plan, protocol, run, wanted, len(reporter.warnings))
-        reason = matches(found, wanted)
-        if reason is not None:
-            raise DiffevalError(f"run: {run.path} {reason}; give --fresh to replace it, or another --out")
-        if settings.batch not in (None, found.batch):
-            reporter.note(f"this run was begun with a batch of {found.batch} and keeps it")
-        kept = dataclasses.replace(plan, batch=found.batch)
-        return Job(checkpoint, settings, kept, protocol, run, found, len(reporter.warnings))
+        state = _found(run, wanted, fresh) if ranks.first else wanted
+        told = ranks.tell({"batch": state.batch, "chunk": state.chunk}, reporter)
+        state = dataclasses.replace(state, **told)
+        same = f"{wanted.version} {fingerprint(protocol)} {checkpoint.sha256} {settings.seed} {settings.n} {shard}"
+        ranks.meet(run.path, same, reporter)
+        if settings.batch not in (None, state.batch):
+            reporter.note(f"this run was begun with a batch of {state.batch} and keeps it")
+        kept = dataclasses.replace(plan, batch=state.batch)
+        return Job(checkpoint, settings, kept, protocol, run, state, len(reporter.warnings))
     except BaseException:
         run.release()
         raise
+
+
+def _found(run: RunDirectory, wanted: RunState, fresh: bool) -> RunState:
+    """The state of the run that is continued, or that of a new one."""
+    found = None if fresh else run.state()
+    if found is None:
+        run.clear()
+        run.save_state(wanted)
+        return wanted
+    reason = matches(found, wanted)
+    if reason is not None:
+        raise DiffevalError(f"run: {run.path} {reason}; give --fresh to replace it, or another --out")
+    return found
 
 
 @contextmanager
@@ -91,6 +122,9 @@ def holding(run: RunDirectory) -> Iterator[None]:
     """Leaves the run's status true, whatever ends the work."""
     try:
         yield
+    except PartDone:
+        run.update(status="done")
+        raise
     except (StoppedError, KeyboardInterrupt):
         run.update(status="stopped")
         raise

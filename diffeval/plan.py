@@ -18,6 +18,7 @@ from diffeval.errors import DiffevalError
 from diffeval.features.extractor import Extractor
 from diffeval.measured import Measured, Real
 from diffeval.pairing import Asked
+from diffeval.ranks import Share
 from diffeval.ready import ReadyImages, Shown, shown
 from diffeval.registry import did_you_mean
 from diffeval.runs.records import Protocol
@@ -48,6 +49,7 @@ class Settings:
         rescale: phi of guidance rescaling, 0 to 1; None for 0.
         threshold: quantile of dynamic thresholding, 0 to 1; None for none.
         offload: whether the network's weights stay on the CPU but for the layer at work.
+        shard: the part of the images that is made here, by itself; None for all.
     """
 
     n: int
@@ -65,6 +67,7 @@ class Settings:
     rescale: float | None = None
     threshold: float | None = None
     offload: bool = False
+    shard: Share | None = None
 
 
 class ImageMaker(Interface):

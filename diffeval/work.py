@@ -58,7 +58,17 @@ def sample_images(
     job.run.update(status="running", n=max(job.settings.n, job.state.n))
     try:
         plan = job.plan
-        return reap(job.run, harvest, plan.generator, extractor, job.settings.n, plan.batch, reporter, judge)
+        return reap(
+            job.run,
+            harvest,
+            plan.generator,
+            extractor,
+            job.settings.n,
+            plan.batch,
+            reporter,
+            judge,
+            job.settings.shard,
+        )
     finally:
         timed(job.run, "sampling", started)
 

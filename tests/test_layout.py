@@ -13,7 +13,7 @@ PACKAGE = Path(diffeval.__file__).parent
 
 # From the bottom up: a file imports only from rows above its own, or from its own part.
 ROWS = (
-    ("errors", "registry", "progress", "cache", "usercode"),
+    ("errors", "registry", "progress", "cache", "usercode", "ranks"),
     ("builtin",),
     ("runs",),
     ("data",),

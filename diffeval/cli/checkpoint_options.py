@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-CHECKPOINT, SAMPLING = "Checkpoint", "Sampling"
+CHECKPOINT, SAMPLING, PARTS = "Checkpoint", "Sampling", "Parts of the work"
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,3 +150,10 @@ class Sampling:
             rich_help_panel=SAMPLING,
         ),
     ] = False
+    shard: Annotated[
+        str | None,
+        typer.Option(
+            help="Make one part of the images by itself, e.g. 2/8; diffeval runs merge joins them.",
+            rich_help_panel=PARTS,
+        ),
+    ] = None

@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+import threading
 import time
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -22,11 +23,16 @@ def is_terminal() -> bool:
 
 
 class ConsoleReporter(SilentReporter):
-    """Reports on stderr, and turns the signals of batch systems into a request to stop."""
+    """Reports on stderr, and turns the signals of batch systems into a request to stop.
 
-    def __init__(self, *, quiet: bool) -> None:
+    Args:
+        quiet: no progress, but warnings.
+        silent: no warnings either; rank 0 says them.
+    """
+
+    def __init__(self, *, quiet: bool, silent: bool = False) -> None:
         super().__init__()
-        self.quiet = quiet
+        self.quiet, self.silent = quiet, silent
         self._name, self._unit = "", ""
         self._total, self._done, self._skipped = 0, 0, 0
         self._started = self._spoken = time.monotonic()
@@ -39,6 +45,23 @@ class ConsoleReporter(SilentReporter):
             if hasattr(signal, name):
                 number = getattr(signal, name)
                 self._before[number] = signal.signal(number, handler)
+        self._limit: threading.Timer | None = None
+
+    def limit(self, seconds: float | None) -> None:
+        """Asks to stop so many seconds after the process was started; never with None."""
+        if seconds is None:
+            return
+        import psutil  # not before it is needed: --help should not wait for it
+
+        # Imports count: a batch system has counted since it started the process.
+        lived = time.time() - psutil.Process().create_time()
+        self._limit = threading.Timer(max(seconds - lived, 0.0), self._over)
+        self._limit.daemon = True
+        self._limit.start()
+
+    def _over(self) -> None:
+        self.stop_requested = True
+        self.note("--time-limit is reached; stopping at the next safe place")
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
         self.stop_requested = True
@@ -48,6 +71,8 @@ class ConsoleReporter(SilentReporter):
         if self.stop_requested:
             raise KeyboardInterrupt
         self.stop_requested = self.interrupted = True
+        if self.silent:
+            return
         self._say("stopping at the next safe place; Ctrl-C again stops at once")
 
     def stage(self, name: str, total: int, unit: str, done: int = 0) -> None:
@@ -91,7 +116,8 @@ class ConsoleReporter(SilentReporter):
     def warn(self, message: str) -> None:
         """One line, always, and kept."""
         super().warn(message)
-        self._say(f"warning: {message}")
+        if not self.silent:
+            self._say(f"warning: {message}")
 
     def close(self) -> None:
         """Ends the bar."""
@@ -102,6 +128,8 @@ class ConsoleReporter(SilentReporter):
     def release(self) -> None:
         """Gives the signals back to whoever had them."""
         self.close()
+        if self._limit is not None:
+            self._limit.cancel()
         for number, handler in self._before.items():
             signal.signal(number, handler)
 

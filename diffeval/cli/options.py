@@ -8,6 +8,7 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
+from diffeval.cli.checkpoint_options import PARTS as PARTS
 from diffeval.cli.checkpoint_options import SAMPLING as SAMPLING
 from diffeval.cli.checkpoint_options import Loading as Loading
 from diffeval.cli.checkpoint_options import Sampling as Sampling
@@ -52,6 +53,13 @@ class Output:
             "--dry-run", help="Check everything, show what would be done, do nothing.", rich_help_panel=OUTPUT
         ),
     ] = False
+    time_limit: Annotated[
+        str | None,
+        typer.Option(
+            help="Stop in time with exit code 75, e.g. 90s, 30m, 2h or 3:50:00; the same command continues.",
+            rich_help_panel=PARTS,
+        ),
+    ] = None
 
 
 @dataclass(frozen=True, slots=True)

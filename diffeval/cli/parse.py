@@ -1,10 +1,12 @@
 """Values that the command line writes as text."""
 
 import dataclasses
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, get_args
 
 from diffeval.errors import DiffevalError
+from diffeval.ranks import parse_share
 from diffeval.registry import did_you_mean
 from diffeval.runs.records import Keep
 
@@ -64,4 +66,24 @@ def settings_of(sampling: "Sampling", n: int) -> "Settings":
     """The sampling options as settings."""
     from diffeval.plan import Settings
 
-    return Settings(n=n, **{**dataclasses.asdict(sampling), "interval": interval(sampling.interval)})
+    shard = None if sampling.shard is None else parse_share(sampling.shard)
+    given = dataclasses.asdict(sampling)
+    return Settings(n=n, **{**given, "interval": interval(sampling.interval), "shard": shard})
+
+
+def duration(text: str | None, option: str = "--time-limit") -> float | None:
+    """``90s``, ``30m``, ``2h``, ``1h30m`` or ``HH:MM:SS`` in seconds; None for None.
+
+    Raises:
+        DiffevalError: for anything else, and for no time at all.
+    """
+    if text is None:
+        return None
+    words = re.fullmatch(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?", text.strip())
+    clock = re.fullmatch(r"(\d+):([0-5]?\d):([0-5]?\d)", text.strip())
+    found = clock or words
+    hours, minutes, seconds = (0, 0, 0) if found is None else (int(part or 0) for part in found.groups())
+    total = 3600 * hours + 60 * minutes + seconds
+    if not total:
+        raise DiffevalError(f"{option}: {text!r} is no time; write e.g. 90s, 30m, 2h, 1h30m or 03:50:00")
+    return float(total)

@@ -10,28 +10,59 @@ import typer
 
 from diffeval.cli.console import ConsoleReporter
 from diffeval.cli.options import Common
+from diffeval.cli.parse import duration
 from diffeval.errors import DiffevalError, ExitCode, StoppedError
+from diffeval.ranks import AgreedError, PartDone, here, join, launched
 from diffeval.runs.document import SCHEMA
 
 
 @contextmanager
 def reporting(
-    common: Common, again: str = "run the same command to continue", schema: str = SCHEMA
+    common: Common,
+    again: str = "run the same command to continue",
+    schema: str = SCHEMA,
+    *,
+    spread: bool = False,
+    time_limit: str | None = None,
 ) -> Iterator[ConsoleReporter]:
-    """Gives the command its reporter; errors become one line on stderr, with ``--json`` also a document on stdout."""
-    reporter = ConsoleReporter(quiet=common.quiet)
+    """Gives the command its reporter; errors become one line on stderr, with ``--json`` also a document on stdout.
+
+    Args:
+        common: what every command takes.
+        again: how it is continued.
+        schema: of the document.
+        spread: whether the ranks that a launcher has started share the work; otherwise rank 0 does it alone.
+        time_limit: after which it stops by itself.
+    """
+    rank, world = launched()
+    if rank and not spread:
+        raise typer.Exit
+    reporter = ConsoleReporter(quiet=common.quiet or rank > 0, silent=rank > 0)
+    if world > 1 and not spread:
+        reporter.note("this is done by one process: rank 0 does it, the others have ended")
     try:
+        if spread:
+            join()
+        reporter.limit(duration(time_limit))
         yield reporter
+    except PartDone as part:
+        reporter.close()
+        _part(part, common)
     except DiffevalError as error:
         reporter.close()
         if common.verbose:
             traceback.print_exc()
         stopped_by_hand = isinstance(error, StoppedError) and reporter.interrupted
-        _fail(str(error), type(error).__name__, common, schema)
+        known = isinstance(error, StoppedError | AgreedError) or here().failed(str(error))
+        if not rank:
+            _fail(str(error), type(error).__name__, common, schema)
+        elif not known:
+            print(f"error: rank {rank}: {error}", file=sys.stderr)
         raise typer.Exit(int(ExitCode.INTERRUPTED if stopped_by_hand else error.exit_code)) from error
     except KeyboardInterrupt as error:
         reporter.close()
-        _fail(f"interrupted; {again}", "Interrupted", common, schema)
+        if not rank:
+            _fail(f"interrupted; {again}", "Interrupted", common, schema)
         raise typer.Exit(int(ExitCode.INTERRUPTED)) from error
     finally:
         reporter.release()
@@ -40,6 +71,16 @@ def reporting(
 def document(schema: str, **entries: object) -> None:
     """Prints the one document of a command that has no results of its own."""
     print(json.dumps({"schema": schema, **entries}, indent=2, allow_nan=False))
+
+
+def _part(part: PartDone, common: Common) -> None:
+    """Says where the part of this process lies; nothing where rank 0 goes on."""
+    if part.folder is None:
+        return
+    if common.json:
+        document("diffeval.shard/1", run=str(part.folder), next=f"diffeval runs merge {part.folder.parent}")
+        return
+    print(f"{part.message}\nrun   {part.folder}")
 
 
 def _fail(message: str, kind: str, common: Common, schema: str) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 from diffeval.checkpoints.checkpoint import Checkpoint
 from diffeval.data.source import OpenOptions
 from diffeval.errors import DiffevalError
-from diffeval.evaluate import Wanted, evaluate_prepared
+from diffeval.evaluate import Wanted, evaluate_prepared, sample_prepared
 from diffeval.harvest import open_harvest
 from diffeval.job import holding
 from diffeval.measured import Extracting
@@ -24,6 +24,7 @@ from diffeval.plan import SamplingPlan, Settings, plan_images, protocol_of
 from diffeval.prepared import Prepared, prepare
 from diffeval.progress import Reporter, SilentReporter
 from diffeval.prompting import Prompting, default_judge, embedded
+from diffeval.ranks import end_part, here, in_turn, shard_folder
 from diffeval.real import RealImages, real_images
 from diffeval.runs import provenance
 from diffeval.runs.directory import RunDirectory, RunState, default_name
@@ -118,13 +119,26 @@ def measure(
     each = [changed(settings, one) for one in changes]
     plans = [plan_images(measured, one) for one in each]
     metrics = suite_of(measured, prompting)
-    known = prepare(measured, each[0], ref, extracting, opening, reporter, suite=metrics, prompting=prompting)
+    with in_turn(reporter):
+        known = prepare(measured, each[0], ref, extracting, opening, reporter, suite=metrics, prompting=prompting)
     protocol = shared_protocol(task, changes, known)
     name = default_name(measured.name, measured.sha256, task, settings.seed, protocol)
-    run = RunDirectory(out if out is not None else Path("runs") / name)
+    folder = shard_folder(out if out is not None else Path("runs") / name, settings.shard)
+    assert folder is not None, "named one way or the other"
+    run = RunDirectory(folder, follows=not here().first)
     run.lock()
-    _begin(run, measured, settings, known.plan, protocol, fresh)
+    if here().first:
+        _begin(run, measured, settings, known.plan, protocol, fresh)
     with holding(run):
+        if here().world > 1 or settings.shard is not None:
+            # All points are sampled first: so nobody waits while one of them is scored.
+            for one, plan, change in zip(each, plans, changes, strict=True):
+                reporter.note(point_name(change))
+                ready = dataclasses.replace(known, plan=plan)
+                wanted = Wanted(metrics, at=(settings.n,), out=point_folder(run, change), fresh=fresh, task=task)
+                sample_prepared(measured, one, ready, wanted, reporter)
+            end_part(run.path, settings.shard)
+            fresh = False
         real: RealImages | None = None
         points = []
         for number, (one, plan, change) in enumerate(zip(each, plans, changes, strict=True), start=1):
@@ -195,6 +209,7 @@ def _begin(
             protocol=protocol,
             started=held.started if held is not None else provenance.now(),
             warnings=measured.assumptions,
+            shard=None if settings.shard is None else (settings.shard.index + 1, settings.shard.count),
         )
     )
 

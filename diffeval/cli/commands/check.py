@@ -72,7 +72,7 @@ def check(
             rich_help_panel=SCORING,
         ),
     ] = None,
-    n: Annotated[int, typer.Option("--n", help="Seeds, and real images, that a check may spend.")] = 64,
+    n: Annotated[int, typer.Option("--n", "-n", help="Seeds, and real images, that a check may spend.")] = 64,
     listed: Annotated[
         bool, typer.Option("--list", help="Show every check, and leave.", rich_help_panel=SCORING)
     ] = False,
@@ -90,7 +90,7 @@ def check(
     diffeval check images:samples --only memorization --ref folder:photos
     diffeval check --list
     """
-    with reporting(common) as reporter:
+    with reporting(common, time_limit=output.time_limit) as reporter:
         if listed:
             _list(common)
             return
@@ -109,6 +109,8 @@ def check(
         from diffeval.measured import open_measured
 
         names = None if only is None else chosen([name.strip() for name in only.split(",") if name.strip()])
+        if sampling.shard is not None:
+            raise DiffevalError("check: spends too few images for parts; leave --shard out")
         if n < 2:
             raise DiffevalError(f"--n is {n}, needs at least 2")
         opening = OpenOptions(reading.download, reading.on_bad, loading.offline, reporter)  # type: ignore[arg-type]

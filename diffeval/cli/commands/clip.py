@@ -38,7 +38,7 @@ def clip(
     diffeval clip digits
     diffeval clip images:samples --prompts prompts.csv --weights ViT-B-32.pt
     """
-    with reporting(given.common) as reporter:
+    with reporting(given.common, spread=not given.output.dry_run, time_limit=given.output.time_limit) as reporter:
         from diffeval.prompting import default_judge
 
         logged = counts(at)

@@ -39,7 +39,7 @@ def coverage(
     diffeval coverage digits --n 2000
     diffeval coverage images:samples --ref folder:photos@train --modes clusters
     """
-    with reporting(given.common) as reporter:
+    with reporting(given.common, spread=not given.output.dry_run, time_limit=given.output.time_limit) as reporter:
         if modes not in KINDS:
             raise DiffevalError(f"--modes is {modes!r}, must be one of {', '.join(KINDS)}")
         if clusters < 0 or clusters == 1:

@@ -15,7 +15,7 @@ PR = ("precision", "recall", "density", "coverage")
 MaybeMeasured = Annotated[str | None, typer.Argument(metavar="CKPT", help=CKPT_HELP, show_default=False)]
 Number = Annotated[
     int | None,
-    typer.Option("--n", help="Images; by default 5000, all of images:DIR, or the most of --at."),
+    typer.Option("--n", "-n", help="Images; by default 5000, all of images:DIR, or the most of --at."),
 ]
 Counts = Annotated[str | None, typer.Option("--at", help="Counts to log, e.g. 1000,2500.", rich_help_panel=SCORING)]
 
@@ -47,7 +47,9 @@ def evaluate(
     diffeval eval digits --metrics fid,clip_score
     diffeval eval --list
     """
-    with reporting(given.common) as reporter:
+    with reporting(
+        given.common, spread=not (given.output.dry_run or listed), time_limit=given.output.time_limit
+    ) as reporter:
         if listed:
             _list(given.common)
             return
@@ -80,7 +82,7 @@ def pr(
     diffeval pr digits --n 2000
     diffeval pr images:samples --ref folder:photos@train
     """
-    with reporting(given.common) as reporter:
+    with reporting(given.common, spread=not given.output.dry_run, time_limit=given.output.time_limit) as reporter:
         logged = counts(at)
         run_and_show(
             checkpoint,

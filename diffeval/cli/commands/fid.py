@@ -21,6 +21,7 @@ def fid(
         int | None,
         typer.Option(
             "--n",
+            "-n",
             help="Images; by default 5000, all of images:DIR, or the most of --at; with --precision, to begin with.",
         ),
     ] = None,
@@ -45,7 +46,7 @@ def fid(
     diffeval fid digits --w 3 --at 500,2500 --json
     diffeval fid digits --precision 0.05 --max-n 20000
     """
-    with reporting(given.common) as reporter:
+    with reporting(given.common, spread=not given.output.dry_run, time_limit=given.output.time_limit) as reporter:
         logged = counts(at)
         run_and_show(
             checkpoint,

@@ -23,7 +23,7 @@ def sample(
     sampling: Sampling,
     output: Output,
     wording: Wording,
-    n: Annotated[int, typer.Option("--n", help="Images.")] = 64,
+    n: Annotated[int, typer.Option("--n", "-n", help="Images.")] = 64,
     form: Annotated[
         str,
         typer.Option(
@@ -37,7 +37,7 @@ def sample(
     diffeval sample digits --n 100 --w 3
     diffeval sample digits --n 50000 --format npz --out runs/digits-50k
     """
-    with reporting(common) as reporter:
+    with reporting(common, spread=not output.dry_run, time_limit=output.time_limit) as reporter:
         if form not in FORMATS:
             raise DiffevalError(f"sample: unknown --format {form!r}; use one of {', '.join(FORMATS)}")
         if output.out is not None and output.out.suffix in (".npz", ".png", ".zip"):

@@ -45,7 +45,7 @@ Name = Annotated[
     str,
     typer.Argument(metavar="CKPT", help="digits, a diffusers folder, hf:ORG/NAME, or a weights file with --model."),
 ]
-Number = Annotated[int, typer.Option("--n", help="Images at every point.")]
+Number = Annotated[int, typer.Option("--n", "-n", help="Images at every point.")]
 
 
 @with_options
@@ -76,7 +76,7 @@ def sweep_cfg(
     diffeval sweep-cfg digits
     diffeval sweep-cfg digits --scales 1:3:0.25,5 --n 1000
     """
-    with reporting(common) as reporter:
+    with reporting(common, spread=not output.dry_run, time_limit=output.time_limit) as reporter:
         from diffeval.sweeps.grid import parse_scales
         from diffeval.sweeps.sweep import sweep_scales
 
@@ -142,7 +142,7 @@ def sweep(
     diffeval sweep digits --over steps=5,10,20,50
     diffeval sweep digits --over steps=5,10,20 --over sampler=ddim,dpm++ --n 1000
     """
-    with reporting(common) as reporter:
+    with reporting(common, spread=not output.dry_run, time_limit=output.time_limit) as reporter:
         from diffeval.sweeps.grid import parse_over, points
         from diffeval.sweeps.sweep import AXES, describe
         from diffeval.sweeps.sweep import sweep as run

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from diffeval.cli.options import Common, Reading, with_options
+from diffeval.cli.options import PARTS, Common, Reading, with_options
 from diffeval.cli.running import document, reporting
 
 MODEL, LEARNING = "Model", "Optimisation"
@@ -65,6 +65,12 @@ def train(
         ),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --out.")] = False,
+    time_limit: Annotated[
+        str | None,
+        typer.Option(
+            help="Stop in time with exit code 75, e.g. 30m or 3:50:00; --resume continues.", rich_help_panel=PARTS
+        ),
+    ] = None,
 ) -> None:
     """Trains a DDPM, class-conditional where the data has classes, and leaves a diffusers folder.
 
@@ -74,7 +80,7 @@ def train(
     diffeval train mnist --download --out checkpoints/mnist
     diffeval train folder:photos@train --on-bad skip --out checkpoints/photos
     """
-    with reporting(common, again="add --resume to continue") as reporter:
+    with reporting(common, again="add --resume to continue", time_limit=time_limit) as reporter:
         from diffeval.data.source import OpenOptions, open_source
         from diffeval.report.page import report
         from diffeval.training.recipe import Recipe
