@@ -177,13 +177,14 @@ class Facts:
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """A table with columns."""
+    """A table with columns; ``tall`` shows it in full, however long it is."""
 
     kind: ClassVar[str] = "rows"
     title: str
     sentence: str
     columns: tuple[str, ...]
     rows: tuple[tuple[Text, ...], ...]
+    tall: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,84 @@
+"""What became of a score since the baseline: the difference with its interval, and whether it is told apart."""
+
+from dataclasses import dataclass
+
+from diffeval.compare.difference import Difference, difference_of
+from diffeval.compare.protocols import allowed, differing, named
+from diffeval.compare.ranking import LEVEL
+from diffeval.compare.side import Side
+from diffeval.errors import DiffevalError, NoEvidenceError
+from diffeval.report.story import Story, Told
+from diffeval.report.view import Mark
+from diffeval.runs.words import number
+
+# No hyphen.
+MINUS = "−"
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A score of a run beside the baseline's.
+
+    Attributes:
+        mark: better, worse, not told apart, or why it cannot be said.
+        difference: of the run less the baseline; None where none may be given.
+    """
+
+    mark: Mark
+    difference: Difference | None = None
+
+
+def change_of(told: Told, story: Story, title: str) -> Change | None:
+    """What became of a score; None without a baseline, and of the baseline itself."""
+    if story.baseline is None or told.side is None or is_baseline(told, story):
+        return None
+    try:
+        other = story.baseline.side_with(title)
+        ours = told.side.score(title)
+        wrong = allowed(
+            differing(told.side.results.protocol, other.results.protocol, ours),
+            told.side.results.protocol,
+            other.results.protocol,
+            story.may_differ,
+        )
+        if wrong:
+            return Change(Mark("not-applicable", f"other protocol: {named(wrong)}"))
+        return changed(difference_of(told.side, other, title, may_differ=story.may_differ))
+    except NoEvidenceError:
+        return Change(Mark("none", "the baseline does not tell"))
+    except DiffevalError as error:
+        return Change(Mark("none", str(error).partition(": ")[2] or str(error)))
+
+
+def changed(found: Difference) -> Change:
+    """A difference in words: told apart where its p-value is below 5%, by itself."""
+    if found.found.above == found.found.below == 0 and not found.value:
+        return Change(Mark("same", "the same as the baseline"), found)
+    if found.p_value >= LEVEL:
+        return Change(Mark("same", f"not told apart, {signed(found.value)}"), found)
+    if found.regression.value > 0:
+        return Change(Mark("worse", f"worse, {signed(found.value)}"), found)
+    return Change(Mark("better", f"better, {signed(found.value)}"), found)
+
+
+def is_baseline(told: Told, story: Story) -> bool:
+    """Whether a run is what others are held against."""
+    return any(told.run.path.resolve() == one.run.path.resolve() for one in story.baseline_runs)
+
+
+def signed(value: float) -> str:
+    """A difference with its sign."""
+    text = number(float(f"{abs(value):.3g}"))
+    return text if value == 0 else f"{'+' if value > 0 else MINUS}{text}"
+
+
+def beside(told: Told, story: Story) -> Side | None:
+    """The baseline's run that holds the scores of a run, or else its first; None without."""
+    if story.baseline is None or told.side is None or is_baseline(told, story):
+        return None
+    for title in told.titles:
+        try:
+            return story.baseline.side_with(title)
+        except DiffevalError:
+            continue
+    return story.baseline.sides[0]
