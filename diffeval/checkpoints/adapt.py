@@ -96,8 +96,22 @@ def _whole(t: torch.Tensor) -> torch.Tensor:
 
 
 def _condition_input(conditions: Sequence[int]) -> Callable[[torch.Tensor], torch.Tensor]:
-    numbers = torch.tensor(conditions, dtype=torch.int64)
-    return lambda condition: numbers.to(condition.device)[condition]
+    numbers = _Kept(torch.tensor(conditions, dtype=torch.int64))
+    return lambda condition: numbers.on(condition.device)[condition]
+
+
+class _Kept:
+    """A small table, with a copy on each device that asks for it: bringing it there at every call would wait."""
+
+    def __init__(self, table: torch.Tensor) -> None:
+        self._copies = {table.device: table}
+        self._table = table
+
+    def on(self, device: torch.device) -> torch.Tensor:
+        """The table there."""
+        if device not in self._copies:
+            self._copies[device] = self._table.to(device)
+        return self._copies[device]
 
 
 def noise_levels(schedule: NoiseSchedule) -> npt.NDArray[np.float64]:
@@ -120,13 +134,13 @@ def _time_input(time: str | TimeInput, schedule: NoiseSchedule) -> TimeInput:
             f"checkpoint: the time input {time} is infinite at timestep {int(np.argmin(np.isfinite(levels)))} of this "
             f"noise schedule; declare a function of t as time, or another schedule"
         )
-    table = torch.from_numpy(-2.0 * levels if time == "log-snr" else levels).float()
+    table = _Kept(torch.from_numpy(-2.0 * levels if time == "log-snr" else levels).float())
     return lambda t: _at(table, t) if time == "log-snr" else _at(table, t).exp()
 
 
-def _at(table: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+def _at(kept: _Kept, t: torch.Tensor) -> torch.Tensor:
     """The table at timesteps, linear between two."""
-    table = table.to(t.device)
+    table = kept.on(t.device)
     if not t.is_floating_point():
         return table[t]
     low = t.floor().long().clamp(0, len(table) - 1)

@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ import torch
 
 from diffeval.diffusion.conditions import Prompts, labels_of
 from diffeval.diffusion.guidance import Denoiser, guided, within
-from diffeval.diffusion.noise import initial_noise, step_generators
+from diffeval.diffusion.noise import StepNoise, initial_noise, step_generators
 from diffeval.diffusion.prediction import PredictionType
 from diffeval.diffusion.samplers import Sampler, build_scheduler, is_stochastic
 from diffeval.diffusion.schedule import NoiseSchedule
@@ -38,6 +38,15 @@ def full_precision() -> Iterator[None]:
         yield
     finally:
         torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = before
+
+
+def told_timesteps(timesteps: torch.Tensor, device: torch.device) -> list[torch.Tensor]:
+    """A sampler's timesteps as a network is told them, one tensor each, brought to its device in one copy.
+
+    Where all are whole numbers they are int64, so that nobody has to look at them there.
+    """
+    whole = bool((timesteps == timesteps.round()).all())
+    return list((timesteps.long() if whole else timesteps).to(device).unbind())
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,11 +189,23 @@ class Generator:
         x = noise * scheduler.init_noise_sigma
         if same_start:
             x = x * (noise.norm() / scheduler.scale_model_input(x, scheduler.timesteps[0]).norm())
-        for t in scheduler.timesteps:
+        # The scheduler reckons with timesteps on the CPU, the network has its own: nothing is fetched at a step.
+        told = told_timesteps(scheduler.timesteps, self.device)
+        drawn, options = self._drawn(dict(options), len(told))
+        for number, t in enumerate(scheduler.timesteps):
             seen = scheduler.scale_model_input(x, t)
-            output = self._predict(seen, t.to(self.device), condition, null)
-            x = scheduler.step(output, t, x, **options, return_dict=False)[0]
+            output = self._predict(seen, float(t), told[number], condition, null)
+            with drawn:
+                x = scheduler.step(output, t, x, **options, return_dict=False)[0]
             yield Step(float(t), seen, output, x)
+
+    def _drawn(self, options: dict[str, Any], steps: int) -> tuple[AbstractContextManager[Any], dict[str, Any]]:
+        """Where steps are taken, and their options: generators, one of each image, draw for many steps at once."""
+        own = options.get("generator")
+        if not isinstance(own, list):
+            return nullcontext(), options
+        noise = StepNoise(own, self.shape, steps, self.device)
+        return noise, {**options, "generator": noise.generator}
 
     def _step_options(self, indices: Sequence[int]) -> dict[str, Any]:
         options = dict(self.sampler.step_options)
@@ -210,13 +231,41 @@ class Generator:
         return condition, None if self.null_class is None else torch.full_like(condition, self.null_class)
 
     def _predict(
-        self, x: torch.Tensor, t: torch.Tensor, condition: torch.Tensor | None, null: torch.Tensor | None
+        self,
+        x: torch.Tensor,
+        t: float,
+        told: torch.Tensor,
+        condition: torch.Tensor | None,
+        null: torch.Tensor | None,
     ) -> torch.Tensor:
         """Guided prediction in float32; only the network itself runs in ``dtype``, not the sampler."""
-        inside = self.w is None or within(self.interval, self._log_snr(float(t)))
+        inside = self.w is None or within(self.interval, self._log_snr(t))
         w = self.w if inside and not self.distilled else None if self.w is None else 1.0
+        return self._guided(x, told, condition, null, w)
+
+    def _guided(
+        self,
+        x: torch.Tensor,
+        t: torch.Tensor,
+        condition: torch.Tensor | None,
+        null: torch.Tensor | None,
+        w: float | None,
+    ) -> torch.Tensor:
         with self._autocast():
             return guided(self.denoiser, x.float(), t, condition, null, w, self.rescale).float()
+
+    @torch.inference_mode()
+    def trial(self, count: int) -> list[torch.Tensor]:
+        """Predictions on noise of ``count`` images, float32: the network is called once in each way that sampling is.
+
+        With an interval guidance is on and off; else there is one way.
+        """
+        x = initial_noise(self.seed, range(count), self.shape).to(self.device)
+        condition, null = self._conditions(range(count))
+        t = told_timesteps(torch.tensor([self.schedule.timesteps // 2]), self.device)[0]
+        acting = self.w if not self.distilled or self.w is None else 1.0
+        ways = [acting] if self.interval is None or acting in (None, 1.0) else [acting, 1.0]
+        return [self._guided(x, t, condition, null, w) for w in ways]
 
     def _log_snr(self, t: float) -> float:
         """At a timestep, or between two."""
