@@ -18,6 +18,7 @@ from diffeval.prepared import Prepared, available, prepare, refuse_impossible
 from diffeval.price import price_lines, prices, sampling_prices
 from diffeval.progress import SilentReporter
 from diffeval.prompting import Prompting, given_prompts
+from diffeval.ranks import shard_folder
 from diffeval.runs.directory import RunDirectory, default_name
 from diffeval.runs.files import require_writable_above
 from diffeval.runs.records import Param, Protocol
@@ -168,7 +169,7 @@ def _size(reference: Real) -> str:
 
 def _run(measured: Measured, settings: Settings, protocol: Protocol, out: Path | None) -> str:
     name = default_name(measured.name, measured.sha256, protocol.task, settings.seed, protocol)
-    run = RunDirectory(out or Path("runs") / name)
+    run = RunDirectory(shard_folder(out or Path("runs") / name, settings.shard))
     state = run.state()
     require_writable_above(run.path)
     return f"run         {run.path} ({state.status if state else 'new'})"

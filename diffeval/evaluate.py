@@ -97,7 +97,7 @@ def evaluate(
         choose(metrics).configured(options or {}),
         at,
         make_target(precision, max_n, settings.n),
-        shard_folder(out, settings.shard),
+        None if out is None else shard_folder(out, settings.shard),
         keep,
         fresh,
         task,
@@ -241,7 +241,8 @@ def sample(
     measured = given_prompts(open_measured(checkpoint), prompting)
     plan = plan_images(measured, settings)
     protocol = protocol_of("sample", plan.generator)
-    job = open_job(measured, settings, plan, protocol, shard_folder(out, settings.shard), fresh, reporter)
+    folder = None if out is None else shard_folder(out, settings.shard)
+    job = open_job(measured, settings, plan, protocol, folder, fresh, reporter)
     with holding(job.run):
         harvest = open_harvest(job.run, job.state.chunk, None, keep_images=True)
         batch = sample_images(job, harvest, reporter, None)

@@ -71,7 +71,6 @@ def open_job(
     ranks = here()
     name = default_name(checkpoint.name, checkpoint.sha256, protocol.task, settings.seed, protocol)
     folder = out if out is not None else shard_folder(Path("runs") / name, settings.shard)
-    assert folder is not None, "named one way or the other"
     run = RunDirectory(folder, follows=not ranks.first)
     shard = settings.shard
     wanted = RunState(

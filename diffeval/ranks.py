@@ -87,9 +87,9 @@ def parse_share(text: str) -> Share:
     return Share(int(found[1]) - 1, int(found[2]))
 
 
-def shard_folder(base: Path | None, shard: Share | None) -> Path | None:
+def shard_folder(base: Path, shard: Share | None) -> Path:
     """Where a shard's part of the run in ``base`` lies; ``base`` without one."""
-    return base if base is None or shard is None else base / f"shard-{shard.index + 1}-of-{shard.count}"
+    return base if shard is None else base / f"shard-{shard.index + 1}-of-{shard.count}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ import torch
 
 from diffeval.data.pixels import Shape
 from diffeval.data.source import Images, ImageSource
-from diffeval.errors import DiffevalError
+from diffeval.errors import DiffevalError, StoppedError
 from diffeval.features.appearance import appearance
 from diffeval.progress import Reporter, SilentReporter
 from diffeval.registry import Registry
@@ -147,11 +147,17 @@ def refuse(
 def extract_all(
     extractor: Extractor, source: ImageSource, batch: int = 128, reporter: Reporter | None = None
 ) -> Extracted:
-    """Features, logits and appearance of a whole source, in order; a reporter hears how far it is."""
+    """Features, logits and appearance of a whole source, in order; a reporter hears how far it is.
+
+    Raises:
+        StoppedError: when the reporter asked to stop; nothing of it is kept.
+    """
     reporter = reporter or SilentReporter()
     reporter.stage(f"features of {source.spec}", len(source), "images")
     parts, looks = [], []
     for images in source.batches(batch):
+        if reporter.stop_requested:
+            raise StoppedError(f"features of {source.spec}: stopped; run the same command to continue")
         parts.append(extractor.run(images))
         looks.append(appearance(images))
         reporter.advance(len(images))
