@@ -1,90 +1,144 @@
 """Curves of health checks: every column of a check's table against its first."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field
 from typing import Any
 
-from diffeval.report.figures.base import BLUE, embedded, layout
+from diffeval.report.figures.base import BLUE, GREEN, MOST_POINTS, figure, layout
 from diffeval.report.figures.overlays import OVERLAYS, by_name, overlaid
 from diffeval.report.figures.panels import panel_height, panel_layout, suffix
 from diffeval.report.figures.schedule import implied_schedule
 from diffeval.report.view import Figure
 from diffeval.runs.records import Param
-from diffeval.runs.words import cells
+from diffeval.runs.words import cells, number
 
 Rows = Sequence[Mapping[str, Param]]
+# Points of a line up to which each has a mark.
+MOST_MARKERS = 60
 
 
-def check_figures(name: str, tables: Mapping[str, Rows], index: int) -> tuple[Figure, ...]:
+def check_figures(name: str, tables: Mapping[str, Rows], index: int, *, static: bool = False) -> tuple[Figure, ...]:
     """What is drawn of a check; nothing without a table.
 
     Args:
         name: of the check.
         tables: of the whole run; the check's own are called after it, with more words behind a dot.
         index: of the run on the page.
+        static: whether it is also shown without JavaScript, as where the check fails.
     """
     rows = tables.get(name, ())
     if not rows:
         return ()
     identifier = f"{name}-{index}"
     if name == "noise-schedule" and tables.get(f"{name}.risk"):
-        return implied_schedule(rows, tables[f"{name}.declared"], tables[f"{name}.risk"], identifier)
+        risk, declared = tables[f"{name}.risk"], tables[f"{name}.declared"]
+        return implied_schedule(rows, declared, risk, identifier, static=static)
     if name in OVERLAYS:
-        return overlaid(OVERLAYS[name], rows, identifier)
-    return _DRAWN.get(name, _panels)(rows, identifier)
+        return overlaid(OVERLAYS[name], rows, identifier, static=static)
+    return _DRAWN.get(name, _curves)(rows, identifier, static=static)
 
 
-def _panels(rows: Rows, identifier: str) -> tuple[Figure, ...]:
+@dataclass(frozen=True, slots=True)
+class Panels:
+    """How a check's table is drawn, a panel for each column.
+
+    Attributes:
+        title: of the figure.
+        sentence: what there is to see; the numbers come behind it.
+        kept: columns that are drawn, with the titles of their panels; all but the first where it is empty.
+        right: what a column should read, where that is one number.
+        reversed: whether x falls from left to right, as timesteps do while sampling.
+    """
+
+    title: str = "Curves"
+    sentence: str = ""
+    kept: Mapping[str, str] = field(default_factory=dict)
+    right: Mapping[str, float] = field(default_factory=dict)
+    reversed: bool = False
+
+
+PANELS: Mapping[str, Panels] = {
+    "trajectory": Panels(
+        "On the way from noise to image",
+        "From left to right, as the sampler goes. Moment ratio: mean of x_t^2 over that of the forward process, 1 is "
+        "right. Spread: variance of the predicted images of one class, as a share of real images'. Detail: their "
+        "energy at high frequencies. Both should grow towards 1.",
+        {"moment_ratio": "moment ratio", "spread": "spread", "detail": "detail"},
+        {"moment_ratio": 1.0},
+        reversed=True,
+    ),
+}  # fmt: skip
+
+
+def _curves(rows: Rows, identifier: str, *, static: bool) -> tuple[Figure, ...]:
+    return _panels(Panels(), rows, identifier, static=static)
+
+
+def _trajectory(rows: Rows, identifier: str, *, static: bool) -> tuple[Figure, ...]:
+    """What there is to see of x_t and of the predicted image; their errors and levels stay in the table."""
+    return _panels(PANELS["trajectory"], rows, identifier, static=static)
+
+
+def _panels(one: Panels, rows: Rows, identifier: str, *, static: bool) -> tuple[Figure, ...]:
     """A panel for each column."""
     first, *others = list(rows[0])
-    names = [name for name in others if any(isinstance(row[name], float | int) for row in rows)]
-    made = panel_layout([name.replace("_", " ") for name in names])
-    traces = []
+    wanted = [name for name in one.kept if name in rows[0]] if one.kept else others
+    names = [name for name in wanted if any(isinstance(row[name], float | int) for row in rows)]
+    if not names:
+        return ()
+    made = panel_layout([one.kept.get(name, name.replace("_", " ")) for name in names])
+    made["shapes"], traces, said = [], list[dict[str, Any]](), list[str]()
     for place, name in enumerate(names):
         shown = [row for row in rows if row[first] is not None and row[name] is not None]
-        made[f"xaxis{suffix(place)}"]["title"] = {"text": first}
-        traces.append(
-            {
-                **_line([row[first] for row in shown], [row[name] for row in shown]),
-                "xaxis": f"x{suffix(place)}", "yaxis": f"y{suffix(place)}",
-            }
-        )  # fmt: skip
-    sentence = f"{', '.join(name.replace('_', ' ') for name in names)} against {first}."
-    drawn = embedded(traces, made)
-    return (Figure(identifier, "Curves", sentence, drawn, *cells(rows), height=panel_height(len(names))),)
+        said.append(_ends(name, shown, first))
+        shown = shown[:: -(-len(shown) // MOST_POINTS)]
+        axis = made[f"xaxis{suffix(place)}"]
+        axis |= {"title": {"text": first.replace("_", " ")}, **({"autorange": "reversed"} if one.reversed else {})}
+        at = {"xaxis": f"x{suffix(place)}", "yaxis": f"y{suffix(place)}"}
+        traces.append({**_line([row[first] for row in shown], [row[name] for row in shown]), **at})
+        if name in one.right:
+            made["shapes"].append(_level(one.right[name], suffix(place)))
+    sentence = f"{one.sentence or 'Each column against the first.'} {'; '.join(said)}."
+    height = panel_height(len(names))
+    return (figure(identifier, one.title, sentence, traces, made, cells(rows), height=height, static=static),)
 
 
-def _convergence(rows: Rows, identifier: str) -> tuple[Figure, ...]:
+def _ends(name: str, rows: Rows, first: str) -> str:
+    """What a column reads at both ends of the table."""
+    begin, end = ((number(float(row[name] or 0)), number(float(row[first] or 0))) for row in (rows[0], rows[-1]))
+    return f"{name.replace('_', ' ')} goes from {begin[0]} at {first}={begin[1]} to {end[0]} at {first}={end[1]}"
+
+
+def _level(value: float, panel: str) -> dict[str, Any]:
+    """A dotted line at what a panel should read."""
+    line = {"color": GREEN, "dash": "dot", "width": 2}
+    across = {"xref": f"x{panel} domain", "x0": 0, "x1": 1}
+    return {"type": "line", "yref": f"y{panel}", "y0": value, "y1": value, "line": line, **across}
+
+
+def _convergence(rows: Rows, identifier: str, *, static: bool) -> tuple[Figure, ...]:
     """Errors against steps, both on logarithmic axes: the order is the slope."""
     first, error = list(rows[0])[:2]
     made = layout("sampling steps N", "|x^N - x^2N|", log_x=True, log_y=True)
     made["xaxis"] |= {"tickvals": [row[first] for row in rows], "ticktext": [str(row[first]) for row in rows]}
-    drawn = embedded([_line([row[first] for row in rows], [row[error] for row in rows])], made)
+    trace = _line([row[first] for row in rows], [row[error] for row in rows])
     sentence = (
-        "How far doubling the steps moves an image (median over seeds, in units of x). Both axes are logarithmic."
+        "How far doubling the steps moves an image (median over seeds, in units of x); it should fall steadily. Both "
+        f"axes are logarithmic. {_ends(error, rows, first).replace(error.replace('_', ' '), 'It', 1)}."
     )
-    return (Figure(identifier, "Error against steps", sentence, drawn, *cells(rows), height=300),)
+    return (
+        figure(identifier, "Error against steps", sentence, [trace], made, cells(rows), height=300, static=static),
+    )
 
 
 def _line(x: Sequence[Param], y: Sequence[Param]) -> dict[str, Any]:
-    marks = {"line": {"color": BLUE, "width": 2}, "marker": {"size": 7}}
-    return {"type": "scatter", "mode": "lines+markers", "x": list(x), "y": list(y), **marks}
-
-
-def _trajectory(rows: Rows, identifier: str) -> tuple[Figure, ...]:
-    """What there is to see of x_t and of the predicted image; their errors and levels stay in the table."""
-    kept = ("t", "moment_ratio", "spread", "detail")
-    figures = _panels([{name: row[name] for name in kept if name in row} for row in rows], identifier)
-    sentence = (
-        "From right to left, as the sampler goes. Moment ratio: mean of x_t^2 over that of the forward process, 1 is "
-        "right. Spread: variance of the predicted images of one class, as a share of real images'. Detail: their "
-        "energy at high frequencies."
-    )
-    return tuple(replace(one, sentence=sentence) for one in figures)
+    mode = "lines+markers" if len(x) <= MOST_MARKERS else "lines"
+    marks = {"line": {"color": BLUE, "width": 2}, "marker": {"size": 7, "color": BLUE}}
+    return {"type": "scatter", "mode": mode, "x": list(x), "y": list(y), **marks}
 
 
 # Checks whose curves say more when drawn otherwise.
-_DRAWN: Mapping[str, Callable[[Rows, str], tuple[Figure, ...]]] = {
+_DRAWN: Mapping[str, Callable[..., tuple[Figure, ...]]] = {
     "step-convergence": _convergence,
     "trajectory": _trajectory,
     "data-range": by_name,

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from diffeval.report.figures.base import BLUE, ORANGE, embedded, layout
+from diffeval.report.figures.base import BLUE, ORANGE, figure, layout
 from diffeval.report.view import Figure
 from diffeval.runs.records import Param
 from diffeval.runs.words import number
@@ -14,7 +14,9 @@ Rows = Sequence[Mapping[str, Param]]
 BRIGHTEST = 2.0
 
 
-def implied_schedule(implied: Rows, declared: Rows, risk: Rows, identifier: str) -> tuple[Figure, ...]:
+def implied_schedule(
+    implied: Rows, declared: Rows, risk: Rows, identifier: str, *, static: bool = False
+) -> tuple[Figure, ...]:
     """Best timesteps on the declared curve, and risk over noise level and timestep.
 
     Args:
@@ -22,15 +24,16 @@ def implied_schedule(implied: Rows, declared: Rows, risk: Rows, identifier: str)
         declared: ``timestep`` and ``log_snr`` of the declared schedule.
         risk: ``log_snr``, ``timestep``, ``risk`` and ``over_least``.
         identifier: of the figures.
+        static: whether the curves are also shown without JavaScript.
     """
     last = max(_value(row, "timestep") for row in declared)
     return (
-        _curves(implied, declared, f"{identifier}-curve"),
+        _curves(implied, declared, f"{identifier}-curve", static=static),
         _map(implied, [row for row in risk if _value(row, "timestep") <= 1.2 * last], f"{identifier}-map"),
     )
 
 
-def _curves(implied: Rows, declared: Rows, identifier: str) -> Figure:
+def _curves(implied: Rows, declared: Rows, identifier: str, *, static: bool) -> Figure:
     traces = [
         {
             "type": "scatter", "mode": "lines", "name": "declared", "line": {"color": ORANGE, "width": 2},
@@ -44,15 +47,25 @@ def _curves(implied: Rows, declared: Rows, identifier: str) -> Figure:
     ]  # fmt: skip
     sentence = (
         "At each noise level the weights predict noise best when told one timestep. On the declared line, that is the "
-        "one they are told; off it, they were trained along another schedule."
+        f"one they are told; off it, they were trained along another schedule.{_off(implied)}"
     )
     columns = tuple(implied[0])
     table = tuple(tuple(_text(row[name]) for name in columns) for row in implied)
-    drawn = embedded(traces, layout("timestep", "log-SNR"))
-    return Figure(
-        identifier, "Schedule that the weights imply", sentence, drawn,
-        tuple(name.replace("_", " ") for name in columns), table,
-    )  # fmt: skip
+    names = tuple(name.replace("_", " ") for name in columns)
+    made = layout("timestep", "log-SNR")
+    return figure(identifier, "Schedule that the weights imply", sentence, traces, made, (names, table), static=static)
+
+
+def _off(implied: Rows) -> str:
+    """Where the two lie furthest apart, in timesteps."""
+    known = [row for row in implied if row.get("declared_timestep") is not None and row["best_timestep"] is not None]
+    if not known:
+        return ""
+    worst = max(known, key=lambda row: abs(_value(row, "best_timestep") - _value(row, "declared_timestep")))
+    return (
+        f" Furthest off at log-SNR {_text(worst['log_snr'])}: best told t={_text(worst['best_timestep'])}, declared "
+        f"t={_text(worst['declared_timestep'])}."
+    )
 
 
 def _map(implied: Rows, risk: Rows, identifier: str) -> Figure:
@@ -73,17 +86,20 @@ def _map(implied: Rows, risk: Rows, identifier: str) -> Figure:
             "x": [row["best_timestep"] for row in implied], "y": [row["log_snr"] for row in implied],
         },
     ]  # fmt: skip
+    worst = max(risk, key=lambda row: _value(row, "over_least"))
     sentence = (
         "Risk of the noise prediction at each noise level (rows) and timestep that the network is told, over the "
-        "least of its row. A sharp dark valley: the network heeds the timestep. A flat row: it does not."
+        "least of its row. A sharp dark valley: the network heeds the timestep. A flat row: it does not. The "
+        f"worst is {number(_value(worst, 'over_least'))} times the least, at log-SNR {_text(worst['log_snr'])} told "
+        f"t={_text(worst['timestep'])}."
     )
     rows = tuple(
         (_text(row["log_snr"]), _text(row["timestep"]), _text(row["risk"]), _text(row["over_least"]))
         for row in risk[:: max(1, len(risk) // 40)]
     )
-    drawn = embedded(traces, layout("timestep told", "log-SNR"))
     columns = ("log snr", "timestep", "risk", "over least")
-    return Figure(identifier, "Risk over noise level and timestep", sentence, drawn, columns, rows)
+    made = layout("timestep told", "log-SNR")
+    return figure(identifier, "Risk over noise level and timestep", sentence, traces, made, (columns, rows))
 
 
 def _value(row: Mapping[str, Param], name: str) -> float:
