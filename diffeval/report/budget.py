@@ -3,11 +3,12 @@
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import Any
 
 from diffeval.errors import DiffevalError
 from diffeval.report.html import Drawing, draw
-from diffeval.report.images import ORIGINALS, SHOWN_LARGE, Encoder
-from diffeval.report.view import Block, CheckCard, Figure, Gallery, Note, Page, SectionView, Versus
+from diffeval.report.images import ORIGINALS, SHOWN_LARGE, Encoder, TooLargeError, is_small
+from diffeval.report.view import Block, CheckCard, Figure, Gallery, Note, Page, SectionView, Tile, Versus
 
 # Of the whole page; plotly.js alone is 4.8.
 MAX_MB = 8.0
@@ -35,10 +36,13 @@ class Fit:
 
 
 # What is given up, in this order. Each says all that its kind of step has come to, in place of the one before it.
-STEPS: tuple[tuple[str, dict[str, int | bool], str], ...] = (
+STEPS: tuple[tuple[str, dict[str, Any], str], ...] = (
     *(("originals", {"originals": count}, f"full-size originals: {count or 'none'}") for count in (8, 4, 2, 0)),
     *(("side", {"side": side}, f"thumbnails of {side} pixels") for side in (96, 64)),
-    *(("tiles", {"tiles": count}, f"the first {count} images of each gallery") for count in (256, 128, 64, 32, 16)),
+    *(
+        ("tiles", {"tiles": count}, f"the first {count} images of each gallery")
+        for count in (1024, 512, 256, 128, 64, 32, 16)
+    ),
     *(("rows", {"rows": count}, f"the first {count} rows of the table behind each figure") for count in (50, 10)),
     ("interactive", {"interactive": False}, "figures as still pictures and tables"),
     ("tiles", {"tiles": 0}, "no images"),
@@ -65,32 +69,79 @@ def fitted(page: Page, max_mb: float = MAX_MB) -> Fitted:
     if not (math.isfinite(max_mb) and max_mb > 0):
         raise DiffevalError(f"report: --max-mb needs a positive number of megabytes, got {max_mb:g}")
     encoder, fit, said = Encoder(), Fit(), dict[str, str]()
-    drawing = _draw(page, encoder, fit, ())
+    drawing = _tried(page, encoder, fit, (), max_mb)
     for kind, changes, words in STEPS:
-        if drawing.bytes <= max_mb * MEGA:
+        if drawing is not None:
             break
         smaller = replace(fit, **changes)
-        tried = _draw(page, encoder, smaller, (_sentence({**said, kind: words}, max_mb),))
-        # What changes nothing but the sentence about it is not worth one.
-        if tried.bytes < drawing.bytes - len(words):
-            fit, drawing = smaller, tried
-            said[kind] = words
+        if _helps(page, fit, smaller):
+            fit, said[kind] = smaller, words
+            drawing = _tried(page, encoder, fit, (_sentence(said, max_mb),), max_mb)
     notices = (_sentence(said, max_mb),) if said else ()
-    if drawing.bytes > max_mb * MEGA:
+    if drawing is None:
         notices = (*notices, f"The page is still larger than {max_mb:g} MB: nothing more can be left out.")
-        drawing = _draw(page, encoder, fit, notices)
+        drawing = _draw(page, encoder, fit, notices, math.inf)
     return Fitted(drawing, notices)
+
+
+def _tried(page: Page, encoder: Encoder, fit: Fit, notices: tuple[str, ...], max_mb: float) -> Drawing | None:
+    """The page, if it is small enough."""
+    try:
+        drawing = _draw(page, encoder, fit, notices, max_mb * MEGA)
+    except TooLargeError:
+        return None
+    return drawing if drawing.bytes <= max_mb * MEGA else None
+
+
+def _helps(page: Page, fit: Fit, smaller: Fit) -> bool:
+    """Whether a step takes anything from the page that it still has."""
+    galleries, figures = list(_galleries(page)), list(_figures(page))
+    tiles = [tile for one in galleries for tile in one]
+    large = [tile for tile in tiles if not is_small(tile)]
+    whole = sum(tile.chosen for tile in large)
+    return (
+        min(whole, fit.originals) > min(whole, smaller.originals)
+        or (smaller.side < fit.side and any(max(tile.pixels.shape[-2:]) > smaller.side for tile in large))
+        or (smaller.tiles != fit.tiles and any(len(one) > (smaller.tiles or 0) for one in galleries))
+        or (smaller.rows != fit.rows and any(len(one.rows) > (smaller.rows or 0) for one in figures))
+        or (smaller.interactive != fit.interactive and bool(figures))
+    )
+
+
+def _galleries(page: Page) -> Iterable[tuple[Tile, ...]]:
+    for section in page.sections:
+        for block in section.blocks:
+            if isinstance(block, Gallery):
+                yield block.tiles
+            elif isinstance(block, Versus):
+                yield tuple(tile for pair in block.pairs for tile in pair)
+            elif isinstance(block, CheckCard) and block.gallery is not None:
+                yield block.gallery.tiles
+
+
+def _figures(page: Page) -> Iterable[Figure]:
+    for section in page.sections:
+        for block in section.blocks:
+            if isinstance(block, Figure):
+                yield block
+            elif isinstance(block, CheckCard):
+                yield from block.figures
 
 
 def _sentence(said: dict[str, str], max_mb: float) -> str:
     return f"Kept within {max_mb:g} MB, this page carries {'; '.join(said.values())}. --max-mb allows more."
 
 
-def _draw(page: Page, encoder: Encoder, fit: Fit, notices: tuple[str, ...]) -> Drawing:
+def _draw(page: Page, encoder: Encoder, fit: Fit, notices: tuple[str, ...], limit: float) -> Drawing:
     cut = page if fit.tiles is None and fit.rows is None else _cut(page, fit)
     return draw(
-        _noticed(cut, notices), encoder, side=fit.side, originals=fit.originals, interactive=fit.interactive
-    )  # fmt: skip
+        _noticed(cut, notices),
+        encoder,
+        side=fit.side,
+        originals=fit.originals,
+        interactive=fit.interactive,
+        limit=limit,
+    )
 
 
 def _noticed(page: Page, notices: tuple[str, ...]) -> Page:

@@ -2,6 +2,8 @@
 
 import base64
 import hashlib
+import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -20,6 +22,10 @@ TEMPLATES = Path(__file__).parent / "templates"
 SCRIPTS = ("base", "theme", "palette", "figures", "pictures", "copying", "viewer", "versus", "contents", "printing")
 
 
+# Control characters but tab and line feed, line separators of scripts, and marks that change the direction of text.
+_UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
+
+
 @dataclass(frozen=True, slots=True)
 class Drawing:
     """A page as text; bytes by part."""
@@ -34,7 +40,9 @@ class Drawing:
         return len(self.text.encode())
 
 
-def draw(page: Page, encoder: Encoder, *, side: int, originals: int, interactive: bool) -> Drawing:
+def draw(
+    page: Page, encoder: Encoder, *, side: int, originals: int, interactive: bool, limit: float = math.inf
+) -> Drawing:
     """Lays ``page`` out.
 
     Args:
@@ -43,10 +51,14 @@ def draw(page: Page, encoder: Encoder, *, side: int, originals: int, interactive
         side: pixels of a thumbnail, at most.
         originals: images that are carried whole, at most.
         interactive: whether figures are drawn by plotly.js, which is inlined once, and only where there is one.
+        limit: bytes above which the page is of no use.
+
+    Raises:
+        TooLargeError: if its images alone are more than the limit.
     """
-    pictures = Pictures(encoder, side, originals)
     own = script()
     plotly = plotly_js() if page.drawn and interactive else ""
+    pictures = Pictures(encoder, side, originals, limit - len(plotly))
     text = _environment().get_template("page.html.j2").render(
         page=page,
         pictures=pictures,
@@ -85,6 +97,11 @@ def plotly_js() -> str:
     return text
 
 
+def shown(value: object) -> object:
+    """A text of the page without characters that are not seen, or that turn what stands beside them around."""
+    return _UNSEEN.sub("\ufffd", value) if type(value) is str else value
+
+
 def _read(name: str) -> str:
     return (TEMPLATES / name).read_text(encoding="utf-8")
 
@@ -95,8 +112,9 @@ def _environment() -> Environment:
         loader=PackageLoader("diffeval.report"),
         autoescape=True,
         undefined=StrictUndefined,
+        finalize=shown,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters |= {"placed": placed, "by_group": by_group, "alarms": alarms, "numeric": numeric, "unbroken": unbroken}
+    made.filters |= {one.__name__: one for one in (placed, by_group, alarms, numeric, unbroken)}
     return made

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import io
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -81,6 +82,10 @@ class Encoder:
         return self._encoded[key][0]
 
 
+class TooLargeError(Exception):
+    """The images of a layout are more than fits; there is no need to go on with it."""
+
+
 class Pictures:
     """The images of one layout of a page, as they are asked for from top to bottom.
 
@@ -88,17 +93,24 @@ class Pictures:
         encoder: shared by all layouts.
         side: pixels of a thumbnail, at most.
         originals: chosen images that are carried whole, at most.
+        limit: bytes of all of them, at most.
     """
 
-    def __init__(self, encoder: Encoder, side: int = SHOWN_LARGE, originals: int = ORIGINALS) -> None:
-        self._encoder, self._side, self._originals = encoder, side, originals
+    def __init__(
+        self, encoder: Encoder, side: int = SHOWN_LARGE, originals: int = ORIGINALS, limit: float = math.inf
+    ) -> None:
+        self._encoder, self._side, self._originals, self._limit = encoder, side, originals, limit
         self._ids: dict[str, str] = {}
         self._later: dict[str, str] = {}
         self._whole: dict[str, str] = {}
-        self._plain = 0
+        self.bytes = 0
 
     def drawn(self, tile: Tile) -> Drawn:
-        """The thumbnail of a tile; the first ones of a page can be seen without scripts."""
+        """The thumbnail of a tile; the first ones of a page can be seen without scripts.
+
+        Raises:
+            TooLargeError: if the images so far are more than the limit.
+        """
         text, (width, height) = self._encoder.thumbnail(tile, self._side)
         key = self._encoder.key(tile)
         known = key in self._ids
@@ -107,12 +119,16 @@ class Pictures:
         if not known:
             if len(self._ids) <= PLAIN:
                 uri = WEBP + text
-                self._plain += len(uri)
+                self.bytes += len(uri)
             else:
                 self._later[name] = text
+                self.bytes += len(text)
         small = is_small(tile)
         if tile.chosen and not small and name not in self._whole and len(self._whole) < self._originals:
             self._whole[name] = self._encoder.original(tile)
+            self.bytes += len(self._whole[name])
+        if self.bytes > self._limit:
+            raise TooLargeError
         times = self._times(tile, width, height)
         rows, columns = tile.pixels.shape[-2:]
         return Drawn(name, uri, width * times, height * times, f"{columns} × {rows}", small)
@@ -130,15 +146,10 @@ class Pictures:
         """Thumbnails that scripts attach, and originals, both by id, as JSON; base64 needs no escapes."""
         return Markup(json.dumps({"thumbnails": self._later, "originals": self._whole}, separators=(",", ":")))
 
-    @property
-    def bytes(self) -> int:
-        """What the images take of the page."""
-        return self._plain + sum(map(len, self._later.values())) + sum(map(len, self._whole.values()))
-
 
 def is_small(tile: Tile) -> bool:
     """Whether the image is its own thumbnail."""
-    return max(tile.pixels.shape[-2:]) <= LOSSLESS_UP_TO
+    return max(map(int, tile.pixels.shape[-2:])) <= LOSSLESS_UP_TO
 
 
 def tiles(images: npt.NDArray[np.uint8], captions: Sequence[str], *, command: str = "") -> tuple[Tile, ...]:

@@ -6,14 +6,21 @@ import hashlib
 import html
 import json
 import re
+from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pytest
+from markupsafe import Markup
+from synthetic_page import curve, full_page, noise, tiles
 
 from diffeval.errors import DiffevalError
 from diffeval.evaluate import evaluate
 from diffeval.plan import Settings
-from diffeval.report.page import report
+from diffeval.report.budget import STEPS, fitted
+from diffeval.report.html import SCRIPTS, TEMPLATES
+from diffeval.report.page import render, report, write_page, write_report
+from diffeval.report.view import Gallery, Note, Page, SectionView, Tile
 from diffeval.runs.directory import RunDirectory
 
 
@@ -65,12 +72,12 @@ def test_plotly_is_the_installed_one_once_and_sends_nothing(page: str) -> None:
 def test_figures_are_valid_plotly(page: str) -> None:
     import plotly.graph_objects as go
 
-    blocks = re.findall(r'<script type="application/json"[^>]*>(.*?)</script>', page, flags=re.DOTALL)
+    blocks = re.findall(r'<script type="application/json" data-plot[^>]*>(.*?)</script>', page, flags=re.DOTALL)
     assert blocks
     for block in blocks:
         figure = json.loads(block)
         go.Figure(data=figure["data"], layout=figure["layout"])
-        assert not {trace["type"] for trace in figure["data"]} - {"scatter", "heatmap"}
+        assert not {trace["type"] for trace in figure["data"]} - {"scatter", "heatmap", "bar"}
 
 
 def test_same_run_same_bytes(run: Path, page: str, tmp_path: Path) -> None:
@@ -113,6 +120,202 @@ def test_several_runs_share_one_page_and_one_bundle(run: Path, tiny_checkpoint: 
     text = report([run, tiny_checkpoint], tmp_path / "page.html").read_text()
     assert len(_scripts(text)) == 2
     assert re.findall(r'<div class="whose"><h3>(.*?)</h3>', text)
+
+
+HOSTILE = "</script><img src=x onerror=alert(1)>\u2028\u202e\x00\x1b[31m\x07\"'&amp;</textarea>{{ 7 * 7 }}"
+
+
+def test_hostile_text_is_inert_wherever_a_page_shows_text() -> None:
+    text = render(full_page(HOSTILE))
+    assert "<img src=x" not in text
+    # No element and no attribute more than on the page without it, and all of it is still told.
+    elements, calm = _Elements(), _Elements()
+    elements.feed(_outside_plotly(text))
+    calm.feed(_outside_plotly(render(full_page())))
+    assert elements.seen == calm.seen
+    assert sum("<img src=x onerror=alert(1)>" in one for one in elements.texts) > 50
+    for control in "\x00\x07\x1b\u2028\u2029\u202e":
+        assert control not in _outside_plotly(text), repr(control)
+    for block in re.findall(r'<script type="application/json"[^>]*>(.*?)</script>', text, flags=re.DOTALL):
+        assert "<" not in block
+        json.loads(block)
+
+
+class _Elements(HTMLParser):
+    """Elements with the names of their attributes, and the texts between them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[tuple[str, ...]] = []
+        self.texts: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.seen.append((tag, *(name for name, _ in attrs)))
+        self.texts += [value or "" for _, value in attrs]
+
+    def handle_data(self, data: str) -> None:
+        self.texts.append(data)
+
+
+def _outside_plotly(page: str) -> str:
+    from plotly.offline import get_plotlyjs
+
+    return page.replace(get_plotlyjs(), "")
+
+
+def test_a_picture_that_is_no_markup_is_text() -> None:
+    figure = dataclasses.replace(curve("curve"), static="<svg onload=alert(1)>")
+    page = dataclasses.replace(full_page(), sections=(SectionView("one", "One", (figure,)),))
+    assert "&lt;svg onload=alert(1)&gt;" in render(page)
+    assert "<svg onload" in render(
+        dataclasses.replace(
+            page,
+            sections=(SectionView("one", "One", (dataclasses.replace(figure, static=Markup(figure.static)),)),),
+        )
+    )
+
+
+def test_every_kind_of_block_is_on_the_page_as_plain_text() -> None:
+    body = re.sub(r"<script.*?</script>", "", render(full_page()), flags=re.DOTALL)
+    for said in (
+        "1 of 5 rules fails: memorization", "half is stopped.", "+0.004", "rule 39", "the weights follow cosine",
+        "declare cosine.", "the data range.", "diffeval eval", "diffeval train", "Nothing was chosen.",
+    ):  # fmt: skip
+        assert said in re.sub(r"<[^>]+>", "", body), said
+    ids = re.findall(r'\sid="([^"]+)"', body)
+    assert len(ids) == len(set(ids))
+    for target in re.findall(r'href="#([^"]+)"', body):
+        assert target in ids
+
+
+def test_every_script_file_is_on_the_page() -> None:
+    assert {path.stem for path in (TEMPLATES / "scripts").glob("*.js")} == set(SCRIPTS)
+    assert not any("</script" in path.read_text() for path in (TEMPLATES / "scripts").glob("*.js"))
+
+
+def _held(page: str) -> dict[str, dict[str, str]]:
+    found = re.search(r'id="pictures">(.*?)</script>', page)
+    assert found is not None
+    read: dict[str, dict[str, str]] = json.loads(found.group(1))
+    return read
+
+
+def _gallery(*shown: Tile, columns: int = 10) -> Page:
+    section = SectionView("samples", "Samples", (Gallery("Grid", "In order.", shown, columns),))
+    return Page("digits", (), (), (section,))
+
+
+def test_the_first_thumbnails_are_plain_and_the_others_lie_in_one_block() -> None:
+    text = render(_gallery(*tiles(100, 16)))
+    assert len(re.findall(r'<img src="data:image/webp;base64,', text)) == 64
+    assert len(re.findall(r"<img alt=", text)) == 36
+    assert sorted(map(int, _held(text)["thumbnails"])) == list(range(64, 100))
+
+
+def test_equal_images_lie_in_the_page_once() -> None:
+    pixels = noise(1, 16, 1)[0]
+    many = render(_gallery(*(Tile(pixels.copy(), f"image {place}") for place in range(200))))
+    assert many.count("data:image/webp;base64,") == 1 + sum(
+        (TEMPLATES / "scripts" / f"{name}.js").read_text().count("data:image/webp;base64,") for name in SCRIPTS
+    )
+    assert _held(many) == {"thumbnails": {}, "originals": {}}
+    # The same bytes in another shape are another image.
+    flat = np.zeros((1, 8, 16), np.uint8)
+    two = render(_gallery(Tile(flat, "wide"), Tile(flat.reshape(1, 16, 8), "tall")))
+    assert len(re.findall(r'<img src="data:image/webp;base64,', two)) == 2
+
+
+def test_small_images_are_exact_and_large_ones_thumbnails() -> None:
+    import io
+
+    from PIL import Image
+
+    small, large = tiles(1, 32)[0], tiles(1, 256, chosen=True, seed=1)[0]
+    text = render(_gallery(small, large))
+    shown = [
+        Image.open(io.BytesIO(base64.b64decode(one)))
+        for one in re.findall(r'<img src="data:image/webp;base64,([^"]+)"', text)
+    ]
+    assert np.array_equal(np.asarray(shown[0].convert("L")), small.pixels[0])
+    assert shown[1].size == (128, 128)
+    whole = Image.open(io.BytesIO(base64.b64decode(_held(text)["originals"]["1"])))
+    assert np.array_equal(np.asarray(whole.convert("RGB")), large.pixels.transpose(1, 2, 0))
+
+
+def test_sixteen_originals_are_carried() -> None:
+    assert len(_held(render(_gallery(*tiles(20, 40, chosen=True))))["originals"]) == 16
+
+
+@pytest.fixture(scope="module")
+def crowded() -> Page:
+    """2,000 images of 256 pixels, more than fits."""
+    rng = np.random.Generator(np.random.Philox(5))
+    ramp = np.kron(rng.uniform(0, 1, (32, 32)), np.ones((8, 8))).astype(np.float32)
+    colours = rng.integers(0, 255, (2000, 3, 1, 1))
+    return _gallery(
+        *(
+            Tile((ramp * colour).astype(np.uint8), f"image {place}", "", place < 20)
+            for place, colour in enumerate(colours)
+        )
+    )
+
+
+def test_a_page_with_too_many_images_is_kept_small_and_says_what_it_left_out(crowded: Page) -> None:
+    found = fitted(crowded, 1.0)
+    assert found.drawing.bytes <= 1_000_000
+    (notice,) = found.notices
+    assert notice.startswith("Kept within 1 MB, this page carries ")
+    assert "full-size originals: none" in notice
+    assert "thumbnails of 64 pixels" in notice
+    plain = html.unescape(re.sub(r"<[^>]+>", "", found.drawing.text))
+    assert plain.count(notice) == 2, "at the top, and among the warnings"
+    kept = re.search(r"the first (\d+) images of each gallery", notice)
+    assert kept is not None
+    shown = re.findall(r'alt="image (\d+)"', found.drawing.text)
+    assert list(map(int, shown)) == list(range(int(kept.group(1)) // 10 * 10))
+    assert f"The first {len(shown)} of 2,000 images are on this page." in plain
+    # With more room less is given up.
+    roomy = fitted(crowded, 3.0)
+    assert found.drawing.bytes < roomy.drawing.bytes <= 3_000_000
+    assert "the first 16 images" not in roomy.notices[0]
+
+
+def test_steps_are_taken_in_their_order_and_only_where_they_help() -> None:
+    order = [kind for kind, _, _ in STEPS]
+    assert list(dict.fromkeys(order)) == ["originals", "side", "tiles", "rows", "interactive"]
+    long = dataclasses.replace(
+        full_page(), sections=(SectionView("one", "One", (curve("curve", still=True, rows=400),)),)
+    )
+    (notice,) = fitted(long, 1.0).notices
+    assert notice == (
+        "Kept within 1 MB, this page carries the first 10 rows of the table behind each figure; "
+        "figures as still pictures and tables. --max-mb allows more."
+    )
+    text = fitted(long, 1.0).drawing.text
+    assert "and 390 more rows" in text
+    assert "Plotly.react" in text
+    assert '<script type="application/json" data-plot' not in text
+    assert 'class="static"' in text
+
+
+def test_what_cannot_be_made_small_enough_says_so() -> None:
+    page = Page("x", (), (), (SectionView("a", "A", (Note("word " * 30_000),)),))
+    found = fitted(page, 0.1)
+    assert found.notices == ("The page is still larger than 0.1 MB: nothing more can be left out.",)
+    for bad in (0, -1, float("nan"), float("inf")):
+        with pytest.raises(DiffevalError, match="--max-mb needs a positive number of megabytes"):
+            fitted(page, bad)
+
+
+def test_the_size_is_told_by_part(run: Path, tmp_path: Path) -> None:
+    written = write_report([run], tmp_path / "page.html")
+    assert written.bytes == written.path.stat().st_size == sum(size for _, size in written.parts)
+    assert [name for name, _ in written.parts] == ["plotly", "images", "data"]
+    assert re.fullmatch(r".*page.html \d\.\d MB \(plotly 4\.\d, images \d\.\d, data \d\.\d\)", written.line)
+    assert written.notices == ()
+    small = write_page(full_page(), tmp_path / "small.html", max_mb=1)
+    assert small.bytes <= 1_000_000
+    assert dict(small.parts)["plotly"] == 0
 
 
 def test_what_is_no_run(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ ready(() => {
   const [stage, image, command] = ["stage", "image", "command"].map(part);
   const flicker = dialog.querySelector('[data-act="flicker"]');
   const state = {tiles: [], place: 0, zoom: 0, other: false};
-  const largest = 64;
+  const largest = 128;
 
   const partner = (tile) => all(".tile", tile.closest(".pair") || tile).find((one) => one !== tile);
   const fit = () => {
@@ -44,7 +44,7 @@ ready(() => {
     state.other = false;
     show();
   };
-  const zoom = (by) => { state.zoom = Math.min(largest, Math.max(1, Math.floor(state.zoom || fit()) + by)); resize(); };
+  const zoom = (by) => { state.zoom = Math.max(1, Math.min(largest, Math.floor(state.zoom || fit()) + by)); resize(); };
   const acts = {
     previous: () => move(-1), next: () => move(1), larger: () => zoom(1), smaller: () => zoom(-1),
     fit: () => { state.zoom = 0; resize(); }, flicker: () => other(!state.other), close: () => dialog.close(),
