@@ -35,7 +35,9 @@ def check_figures(name: str, tables: Mapping[str, Rows], index: int, *, static: 
         return implied_schedule(rows, declared, risk, identifier, static=static)
     if name in OVERLAYS:
         return overlaid(OVERLAYS[name], rows, identifier, static=static)
-    return _DRAWN.get(name, _curves)(rows, identifier, static=static)
+    if name in _DRAWN:
+        return _DRAWN[name](rows, identifier, static=static)
+    return _panels(PANELS.get(name, Panels()), rows, identifier, static=static)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,17 @@ class Panels:
 
 
 PANELS: Mapping[str, Panels] = {
+    "untrained": Panels(
+        "Risk over that of the best affine denoiser",
+        "A network that has learnt anything lies below 1, dotted; random weights lie on it.",
+        {"risk_ratio": "risk ratio"},
+        {"risk_ratio": 1.0},
+    ),
+    "timestep-embedding": Panels(
+        "How far the output moves from one timestep to the next",
+        "A smooth curve is good; spikes and zeros are timesteps that the network confuses.",
+        {"step_to_next": "step to the next timestep"},
+    ),
     "trajectory": Panels(
         "On the way from noise to image",
         "From left to right, as the sampler goes. Moment ratio: mean of x_t^2 over that of the forward process, 1 is "
@@ -68,15 +81,6 @@ PANELS: Mapping[str, Panels] = {
         reversed=True,
     ),
 }  # fmt: skip
-
-
-def _curves(rows: Rows, identifier: str, *, static: bool) -> tuple[Figure, ...]:
-    return _panels(Panels(), rows, identifier, static=static)
-
-
-def _trajectory(rows: Rows, identifier: str, *, static: bool) -> tuple[Figure, ...]:
-    """What there is to see of x_t and of the predicted image; their errors and levels stay in the table."""
-    return _panels(PANELS["trajectory"], rows, identifier, static=static)
 
 
 def _panels(one: Panels, rows: Rows, identifier: str, *, static: bool) -> tuple[Figure, ...]:
@@ -140,6 +144,5 @@ def _line(x: Sequence[Param], y: Sequence[Param]) -> dict[str, Any]:
 # Checks whose curves say more when drawn otherwise.
 _DRAWN: Mapping[str, Callable[..., tuple[Figure, ...]]] = {
     "step-convergence": _convergence,
-    "trajectory": _trajectory,
     "data-range": by_name,
 }

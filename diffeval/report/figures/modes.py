@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from diffeval.report.figures.base import BLUE, GREEN, ORANGE, embedded, label, layout
+from diffeval.report.figures.base import BLUE, GREEN, ORANGE, figure, label, layout
 from diffeval.report.images import tiles
 from diffeval.report.view import Figure, Gallery, Tile
 from diffeval.runs.directory import RunDirectory
@@ -51,21 +51,25 @@ def _occupancy(rows: Rows, kind: str, identifier: str) -> Figure:
                 }
             )  # fmt: skip
     made = layout("generated share over real share, 95% interval", "")
-    made["margin"] = {**made["margin"], "l": 220}
     names = [label(str(row["mode"])) for row in reversed(shown)]
-    made["yaxis"] = {**made["yaxis"], "type": "category", "categoryorder": "array", "categoryarray": names}
+    made["yaxis"] = {**made["yaxis"], "type": "category", "categoryorder": "array", "categoryarray": names, "dtick": 1}
     dotted = {"color": "#888888", "dash": "dot"}
     made["shapes"] = [{"type": "line", "x0": 1, "x1": 1, "yref": "paper", "y0": 0, "y1": 1, "line": dotted}]
     differ = sum(row["status"] != "ok" for row in rows)
     sentence = (
         f"{differ} of {len(rows)} modes differ by more than chance and enough to matter. At 1 a mode is drawn as "
-        f"often as real images have it; the largest deficit stands on top."
+        f"often as real images have it; the largest deficit stands on top{_least(shown)}."
     )
     table = cells([{name: row[name] for name in SHOWN} for row in rows])
-    return Figure(
-        identifier, f"Modes by {'class' if kind == 'labels' else 'cluster'}", sentence, embedded(traces, made), *table,
-        height=110 + 24 * len(shown),
-    )  # fmt: skip
+    title = f"Modes by {'class' if kind == 'labels' else 'cluster'}"
+    height = 110 + 24 * len(shown)
+    return figure(identifier, title, sentence, traces, made, table, height=height, static=True)
+
+
+def _least(rows: Rows) -> str:
+    known = [row for row in rows if row["ratio"] is not None]
+    least = min(known, key=lambda row: _value(row["ratio"]), default=None)
+    return "" if least is None else f": {least['mode']} with {number(_value(least['ratio']))} of its real share"
 
 
 def _value(value: Param) -> float:
@@ -80,6 +84,7 @@ def _confusion(rows: Rows, identifier: str) -> Figure:
     trace = {
         "type": "heatmap", "x": list(map(label, got)), "y": list(map(label, asked)), "z": z,
         "colorscale": "Cividis", "zmin": 0, "zmax": 1,
+        "hovertemplate": "asked for %{y}, taken for %{x}: %{z:.3~g}<extra></extra>",
         "colorbar": {"title": {"text": "share"}},
     }  # fmt: skip
     made = layout("taken for, by the classifier", "asked for")
@@ -87,10 +92,18 @@ def _confusion(rows: Rows, identifier: str) -> Figure:
     made["yaxis"] = {**made["yaxis"], "type": "category", "autorange": "reversed"}
     leaks = [row for row in rows if row["leaks"]]
     named = ", ".join(f"{row['asked']} as {row['got']} ({number(100 * _value(row['share']))}%)" for row in leaks[:5])
-    sentence = f"What leaks beyond what the classifier mixes up itself: {named or 'nothing'}."
+    right = [row for row in rows if row["asked"] == row["got"] and _value(row["n"]) > 0]
+    least = min(right, key=lambda row: _value(row["share"]), default=None)
+    worst = "" if least is None else (
+        f" Least often drawn as asked: {least['asked']} ({number(100 * _value(least['share']))}%)."
+    )  # fmt: skip
+    sentence = (
+        f"A bright diagonal is good: what was asked for was drawn. What leaks beyond what the classifier mixes up "
+        f"itself: {named or 'nothing'}.{worst}"
+    )
     off = [row for row in rows if row["asked"] != row["got"] and _value(row["n"]) > 0]
     table = cells(sorted(off, key=lambda row: -_value(row["share"])) or list(rows[:1]))
-    return Figure(identifier, "Asked for, and drawn", sentence, embedded([trace], made), *table, height=420)
+    return figure(identifier, "Asked for, and drawn", sentence, [trace], made, table, height=420)
 
 
 def mode_galleries(run: RunDirectory, results: Results) -> tuple[Gallery, ...]:

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from diffeval.report.figures.base import BLUE, ORANGE, embedded, label, layout
+from diffeval.report.figures.base import BLUE, ORANGE, figure, label, layout
 from diffeval.report.images import tiles
 from diffeval.report.view import Figure, Gallery
 from diffeval.runs.directory import RunDirectory
@@ -53,15 +53,17 @@ def _histogram(run: RunDirectory, identifier: str) -> Figure | None:
     below = int((own <= others).sum()) if len(own) == len(others) else 0
     sentence = (
         f"With its own prompt an image reads {number(float(own.mean()))} on average, with others "
-        f"{number(float(others.mean()))}; {below} of {len(own)} fit their own no better than the others."
+        f"{number(float(others.mean()))}; {below} of {len(own)} fit their own no better than the others. "
+        f"The further apart the curves, the better."
     )
     rows = tuple(
         (name, str(len(side)), *(number(float(one)) for one in np.quantile(side, (0.05, 0.5, 0.95))))
         for name, side, _, _ in sides
     )
     columns = ("held against", "images", "5%", "median", "95%")
-    drawn = embedded(traces, layout("CLIP score of an image", "share of images"))
-    return Figure(identifier, "Does the text matter?", sentence, drawn, columns, rows, height=300)
+    made = layout("CLIP score of an image", "share of images")
+    title = "Does the text matter?"
+    return figure(identifier, title, sentence, traces, made, (columns, rows), height=300, static=True)
 
 
 def _by(rows: Rows, kind: str, title: str, identifier: str) -> Figure:
@@ -82,14 +84,18 @@ def _by(rows: Rows, kind: str, title: str, identifier: str) -> Figure:
         },
     ]  # fmt: skip
     made = layout("CLIP score", "")
-    made["margin"] = {**made["margin"], "l": 340 if kind == "prompt" else 220}
-    made["yaxis"] = {**made["yaxis"], "type": "category", "categoryorder": "array", "categoryarray": names[::-1]}
-    made["legend"] = {**made["legend"], "y": 1.0, "yanchor": "bottom"}
+    made["yaxis"] = {
+        **made["yaxis"],
+        "type": "category",
+        "categoryorder": "array",
+        "categoryarray": names[::-1],
+        "dtick": 1,
+    }
     about = "Errors are of the images of a prompt" if kind == "prompt" else "Errors are clustered by prompt"
     first = rows[values.index(min(values))]
     sentence = f"The least is {number(min(values))}, of {shortened(str(first[kind]), LONGEST)!r}. {about}."
     table = cells([{kind: shortened(str(row[kind])), **{name: row[name] for name in COLUMNS}} for row in rows])
-    return Figure(identifier, title, sentence, embedded(traces, made), *table, height=150 + 26 * len(rows))
+    return figure(identifier, title, sentence, traces, made, table, height=150 + 26 * len(rows))
 
 
 def _bar(row: Mapping[str, Param]) -> float | None:
@@ -105,9 +111,9 @@ def _leakage(rows: Rows, identifier: str) -> Figure:
         "type": "heatmap", "x": list(map(label, got)), "y": list(map(label, asked)),
         "z": [[shares.get((one, other), 0.0) for other in got] for one in asked], "colorscale": "Cividis",
         "zmin": 0, "zmax": 1, "colorbar": {"title": {"text": "share"}},
+        "hovertemplate": "asked for %{y}, fits %{x} best: %{z:.3~g}<extra></extra>",
     }  # fmt: skip
     made = layout("group of the prompt that fits best", "group asked for")
-    made["margin"] = {**made["margin"], "l": 160}
     made["xaxis"] = {**made["xaxis"], "type": "category"}
     made["yaxis"] = {**made["yaxis"], "type": "category", "autorange": "reversed"}
     off = sorted((row for row in rows if row["asked"] != row["fits_best"]), key=lambda row: -_value(row["share"]))
@@ -116,10 +122,11 @@ def _leakage(rows: Rows, identifier: str) -> Figure:
         for row in off[:3]
         if row["images"]
     )
-    sentence = f"Images that fit a prompt of another group better than their own: {named or 'none'}."
-    return Figure(
-        identifier, "Where concepts leak", sentence, embedded([trace], made), *cells(off or rows), height=360
+    sentence = (
+        f"A bright diagonal is good. Images that fit a prompt of another group better than their own: "
+        f"{named or 'none'}."
     )
+    return figure(identifier, "Where concepts leak", sentence, [trace], made, cells(off or rows), height=360)
 
 
 def _value(value: Param) -> float:

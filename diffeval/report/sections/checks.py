@@ -8,7 +8,7 @@ from diffeval.report.figures.checks import check_figures
 from diffeval.report.images import tiles
 from diffeval.report.sections import section
 from diffeval.report.story import Story, Told
-from diffeval.report.view import Block, CheckCard, Gallery
+from diffeval.report.view import Block, CheckCard, Gallery, Mark, Rows
 from diffeval.runs.records import CheckResult, Results
 
 # Pictures of the check that follows the sampler, and the seeds of which checkpoints are shown below each other.
@@ -19,8 +19,27 @@ ORDER = ("fail", "warn", "inconclusive", "pass", "not-applicable")
 
 @section("checks", "Health checks", 110, "diffeval check {checkpoint}")
 def checks(story: Story) -> list[Block]:
-    """The checks of each run, the worst first; then the same seeds of several checkpoints."""
-    return [*story.by_run(_of_run), *side_by_side(story.runs)]
+    """The checks of all runs at a glance; of each run, the worst first; then the same seeds of several checkpoints."""
+    return [*matrix(story.runs), *story.by_run(_of_run), *side_by_side(story.runs)]
+
+
+def matrix(runs: Sequence[Told]) -> Iterator[Rows]:
+    """Check by run, where several runs were checked: the checks that end worst anywhere stand first."""
+    checked = [one for one in runs if one.results is not None and one.results.checks]
+    if len(checked) < 2:
+        return
+    ended = [{check.name: check.status for check in one.results.checks} for one in checked if one.results is not None]
+    names = dict.fromkeys(name for one in ended for name in one)
+    worst = {name: min(ORDER.index(one[name]) for one in ended if name in one) for name in names}
+    rows = tuple(
+        (name, *(Mark(one[name], one[name]) if name in one else "–" for one in ended))
+        for name in sorted(names, key=lambda name: (worst[name], name))
+    )
+    told = "; ".join(
+        f"{one.name}: {sum(status == 'fail' for status in held.values())} of {len(held)} fail"
+        for one, held in zip(checked, ended, strict=True)
+    )
+    yield Rows("All checks", f"{told}. – was not run.", ("check", *(one.name for one in checked)), rows)
 
 
 def _of_run(told: Told) -> Iterator[Block]:
@@ -38,7 +57,7 @@ def _card(told: Told, results: Results, found: CheckResult) -> CheckCard:
         summary=found.summary,
         fix=found.fix,
         ruled_out="; ".join(found.ruled_out),
-        figures=check_figures(found.name, results.tables, told.place),
+        figures=check_figures(found.name, results.tables, told.place, static=found.status in {"fail", "warn"}),
         gallery=_gallery(told, found.name),
     )
 
