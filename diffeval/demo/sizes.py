@@ -39,7 +39,7 @@ SHORT = Sizes(
     swept=500,
     checks=NAMED,
     probed=64,
-    seconds=(20.0, 12.0, 12.0, 25.0, 10.0, 10.0, 3.0),
+    seconds=(20.0, 11.0, 12.0, 18.0, 8.0, 9.0, 3.0),
 )
 FULL = Sizes(
     n=10000,

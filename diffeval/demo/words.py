@@ -19,10 +19,13 @@ def score_lines(results: Results) -> Iterator[str]:
     others = [read[name] for name in ("precision", "recall", "class_accuracy") if name in read]
     if others:
         yield " · ".join(f"{_valued(one)}{_real(one)}" for one in others)
-    for kind, noun in (("labels", "classes"), ("clusters", "clusters")):
-        known = read.get(f"mode_coverage ({kind})")
-        if known is not None:
-            yield f"modes: mode_coverage {number(known.value or 0.0)} of {known.params['count']} {noun}"
+    modes = [
+        f"{number(known.value or 0.0)} over {known.params['count']} {noun}"
+        for kind, noun in (("labels", "classes"), ("clusters", "clusters"))
+        if (known := read.get(f"mode_coverage ({kind})")) is not None
+    ]
+    if modes:
+        yield f"mode_coverage {', '.join(modes)} (1: none is missing)"
 
 
 def check_lines(results: Results) -> Iterator[str]:
