@@ -4,7 +4,25 @@ Every message is one line that says who speaks, what it got, what it needs and w
 the command line is our bug, and leaves with exit code 1 and a traceback.
 """
 
+import unicodedata
 from enum import IntEnum
+
+# Characters that people still read of a message; whatever it quotes may be longer.
+LONGEST = 1500
+# Categories of characters that break a line or act on a terminal, and those that turn its direction.
+_ACTING, _TURNING = ("Cc", "Cs", "Zl", "Zp"), "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u200e\u200f"
+
+
+def in_line(text: str) -> str:
+    """A text in one line of bounded length: what would break it, or act on a terminal, is escaped."""
+    shown = text if len(text) <= LONGEST else f"{text[: LONGEST - 100]} ... {text[-80:]}"
+    if shown.isascii() and shown.isprintable():
+        return shown
+    return "".join(one.encode("unicode_escape").decode() if _acts(one) else one for one in shown)
+
+
+def _acts(one: str) -> bool:
+    return unicodedata.category(one) in _ACTING or one in _TURNING
 
 
 class ExitCode(IntEnum):
@@ -21,9 +39,15 @@ class ExitCode(IntEnum):
 
 
 class DiffevalError(Exception):
-    """Something the user can mend: wrong usage or bad input."""
+    """Something the user can mend: wrong usage or bad input.
+
+    Names, values and other libraries' words in a message come from outside: they are escaped and cut to one line.
+    """
 
     exit_code = ExitCode.USAGE
+
+    def __init__(self, message: str) -> None:
+        super().__init__(in_line(message))
 
 
 class NoEvidenceError(DiffevalError):
