@@ -13,6 +13,7 @@ from diffeval.checkpoints.checkpoint import Checkpoint, identity
 from diffeval.checkpoints.declaration import TIME_NAMES, UNIT_RANGE, Declaration, Edm, parse_preconditioning
 from diffeval.checkpoints.options import LoadOptions, flag
 from diffeval.checkpoints.overrides import changes_of, count_of, identity_of, overridden
+from diffeval.checkpoints.room import free_memory
 from diffeval.checkpoints.scheduler_config import SamplingScheduler
 from diffeval.checkpoints.schedules import declared_schedule
 from diffeval.diffusion.guidance import Denoiser
@@ -212,14 +213,21 @@ def _to_unit_range(value_range: tuple[float, float]) -> Callable[[torch.Tensor],
 @torch.inference_mode()
 def _try_out(denoiser: Denoiser, meaning: _Meaning, name: str) -> None:
     """One call on zeros: a network that wants other shapes, times or classes says so now, not after an hour."""
-    x, t = torch.zeros(2, *meaning.shape), torch.tensor(meaning.schedule.timesteps // 2)
+    needed = 2 * 4 * meaning.shape[0] * meaning.shape[1] * meaning.shape[2]
+    if needed > free_memory():
+        raise DiffevalError(
+            f"checkpoint: two images of {'x'.join(map(str, meaning.shape))} take {needed / 1e9:.3g} GB, which are "
+            f"not free; see --shape"
+        )
+    t = torch.tensor(meaning.schedule.timesteps // 2)
     condition = torch.zeros(2, dtype=torch.int64) if meaning.classes else None
     try:
+        x = torch.zeros(2, *meaning.shape)
         denoiser(x, t, condition)
     except DiffevalError:
         raise
     except Exception as error:
         raise DiffevalError(
-            f"checkpoint: the network of {name} fails on a batch {list(x.shape)} at timestep {int(t)}: "
+            f"checkpoint: the network of {name} fails on a batch {[2, *meaning.shape]} at timestep {int(t)}: "
             f"{one_line(error)}; see --shape, --time and --classes, or declare call="
         ) from error

@@ -71,9 +71,9 @@ def read_card(folder: Path) -> Card | None:
         return None
     try:
         return Card.model_validate(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, ValidationError) as error:
+    except (OSError, ValueError, RecursionError, ValidationError) as error:
         reason = str(error).splitlines()
-        raise DiffevalError(f"checkpoint: cannot read {path}: {' '.join(reason[:3])}; restore it") from error
+        raise DiffevalError(f"checkpoint: cannot read {path}: {' '.join(reason[:3])[:300]}; restore it") from error
 
 
 def card_text(card: Card) -> str:

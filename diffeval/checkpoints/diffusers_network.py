@@ -1,14 +1,17 @@
 """A ``UNet2DModel`` in a folder: its weights, its table of classes, how it is called."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers import UNet2DModel
 from diffusers.utils import logging
 
+from diffeval.checkpoints.room import require_sound
 from diffeval.checkpoints.safe_reading import read_weights
+from diffeval.checkpoints.scheduler_config import read_json
 from diffeval.errors import DiffevalError
 
 WEIGHTS = "diffusion_pytorch_model"
@@ -25,9 +28,10 @@ def read_network(folder: Path) -> UNet2DModel:
         raise DiffevalError(f"checkpoint: {folder} holds a config.json and no weights ({WEIGHTS}.safetensors or .bin)")
     pickled = files[0].suffix == ".bin"
     # Read ahead of diffusers, so that one that is refused, or cut short, is refused by name.
-    for file in files:
-        read_weights(file)
+    tensors = sum(_tensors(read_weights(file), file) for file in files)
     variant = files[0].name.removeprefix(WEIGHTS).split("-")[0].strip(".").split(".")[0]
+    with quiet_diffusers():
+        require_sound(UNet2DModel, read_json(folder / "config.json"), folder, tensors)
     try:
         with quiet_diffusers():
             network, info = UNet2DModel.from_pretrained(
@@ -37,7 +41,7 @@ def read_network(folder: Path) -> UNet2DModel:
                 local_files_only=True,
                 output_loading_info=True,
             )
-    except (OSError, ValueError, RuntimeError, KeyError) as error:
+    except Exception as error:  # of configurations diffusers checks next to nothing
         reason = " ".join(str(error).split())[:200]
         raise DiffevalError(f"checkpoint: cannot load the weights in {folder}: {reason}") from error
     for what in ("missing_keys", "unexpected_keys", "mismatched_keys"):
@@ -49,6 +53,13 @@ def read_network(folder: Path) -> UNet2DModel:
                 f"{what.replace('_', ' ')}, e.g. {named}"
             )
     return network.eval().requires_grad_(False).float()
+
+
+def _tensors(held: Any, file: Path) -> int:
+    """How many tensors a file holds by name."""
+    if not isinstance(held, Mapping) or not all(isinstance(one, torch.Tensor) for one in held.values()):
+        raise DiffevalError(f"checkpoint: {file} holds no tensors by name, as a diffusers folder has them; restore it")
+    return len(held)
 
 
 def weights_files(folder: Path) -> list[Path]:

@@ -97,7 +97,7 @@ def kind_of(folder: Path) -> Kind | None:
     """The pipeline that a folder declares, if it is loaded here; never an error."""
     try:
         data = json.loads((folder / INDEX).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     return KINDS.get(str(data.get("_class_name"))) if isinstance(data, dict) else None
 

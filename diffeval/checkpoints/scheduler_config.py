@@ -14,7 +14,7 @@ from diffeval.diffusion.flow import SCHEDULER as FLOW
 from diffeval.diffusion.flow import flow_schedule
 from diffeval.diffusion.prediction import PREDICTION_TYPES, PredictionType
 from diffeval.diffusion.samplers import Sampler
-from diffeval.diffusion.schedule import NoiseSchedule, from_betas
+from diffeval.diffusion.schedule import NoiseSchedule, check_timesteps, from_betas
 from diffeval.errors import DiffevalError
 
 FILE = "scheduler_config.json"
@@ -67,7 +67,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DiffevalError(f"checkpoint: cannot read {path}: {error}; is this a diffusers folder?") from error
     if not isinstance(data, dict):
         raise DiffevalError(f"checkpoint: {path} holds no JSON object; is this a diffusers folder?")
@@ -148,16 +148,27 @@ def _flow(config: Mapping[str, Any], file: Path) -> DeclaredScheduler:
     """Of a flow, whose curve is always the same; the shift is the sampler's."""
     shown = {key: value for key, value in config.items() if not key.startswith("_")}
     sampler = Sampler("declared", FLOW, shown, default_steps=28)
-    schedule = flow_schedule(int(config.get("num_train_timesteps", 1000)))
+    schedule = flow_schedule(_timesteps(config.get("num_train_timesteps", 1000), file))
     return DeclaredScheduler(schedule, "sample", sampler, SamplingScheduler(FLOW, config, file))
 
 
 def _schedule(config: dict[str, Any], path: Path) -> NoiseSchedule:
     """The schedule as the configuration describes it, through diffusers' own arithmetic."""
+    _timesteps(config.get("num_train_timesteps", 1000), path)
     try:
         keys = (*_SCHEDULE_KEYS, "trained_betas")
         scheduler = diffusers.DDPMScheduler(**{key: config[key] for key in keys if key in config})
-    except (NotImplementedError, TypeError, ValueError, RuntimeError) as error:
+        if not scheduler.betas.dim():
+            raise ValueError("its betas are a single number")
+    except Exception as error:  # diffusers looks at none of these, so that anything can go wrong
         raise DiffevalError(f"checkpoint: {path} describes no noise schedule: {str(error)[:120]}") from error
     name = "custom" if config.get("trained_betas") is not None else str(config.get("beta_schedule", "linear"))
     return from_betas(scheduler.betas.tolist(), name)
+
+
+def _timesteps(value: object, path: Path) -> int:
+    """T, before arrays of that length are made."""
+    if type(value) is not int:
+        raise DiffevalError(f"checkpoint: {path} says num_train_timesteps {value!r}, needs a whole number")
+    check_timesteps(value)
+    return value

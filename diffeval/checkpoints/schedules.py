@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from diffeval.checkpoints.declaration import Declaration, Edm
 from diffeval.checkpoints.scheduler_config import read_scheduler, scheduler_file
-from diffeval.diffusion.schedule import NoiseSchedule, from_alpha_bar, from_betas, named_schedule
+from diffeval.diffusion.schedule import NoiseSchedule, check_timesteps, from_alpha_bar, from_betas, named_schedule
 from diffeval.errors import DiffevalError
 
 TIMESTEPS = 1000
@@ -47,8 +47,7 @@ def karras_grid(sigma_min: float, sigma_max: float, count: int) -> npt.NDArray[n
 
     Source: Karras et al. 2022, eq. 5, with rho = 7.
     """
-    if count < 2:
-        raise DiffevalError(f"noise schedule: {count} timesteps, needs at least 2; raise --timesteps")
+    check_timesteps(count)
     ends = np.array([sigma_min, sigma_max]) ** (1.0 / RHO)
     grid: npt.NDArray[np.float64] = np.linspace(ends[0], ends[1], count) ** RHO
     return grid
@@ -82,9 +81,12 @@ def _from_text(text: str, declaration: Declaration) -> tuple[NoiseSchedule, tupl
 
 def _read_array(path: Path) -> Any:
     try:
-        array = np.load(path, allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise DiffevalError(f"checkpoint: cannot read the noise schedule in {path}: {error}") from error
+        array = np.load(path, allow_pickle=False, mmap_mode="r")
+    except Exception as error:  # numpy names no base for what damaged headers raise
+        reason = " ".join(str(error).split())[:200]
+        raise DiffevalError(f"checkpoint: cannot read the noise schedule in {path}: {reason}") from error
+    if not isinstance(array, np.ndarray):
+        raise DiffevalError(f"checkpoint: {path} is an archive, needs one array of alpha-bar, as np.save writes it")
     if array.dtype.kind != "f":
         raise DiffevalError(f"checkpoint: {path} holds {array.dtype}, needs alpha-bar as floating-point numbers")
     return array

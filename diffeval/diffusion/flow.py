@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from diffusers import FlowMatchEulerDiscreteScheduler
 
-from diffeval.diffusion.schedule import NoiseSchedule, from_alpha_bar
+from diffeval.diffusion.schedule import NoiseSchedule, check_timesteps, from_alpha_bar
 from diffeval.errors import DiffevalError
 
 SCHEDULER, NAME = "FlowMatchEulerDiscreteScheduler", "flow"
@@ -26,6 +26,7 @@ Velocity = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 def flow_schedule(timesteps: int = 1000) -> NoiseSchedule:
     """Alpha-bar of a flow at sigma = 1/T, 2/T, ... 1; the last one is pure noise."""
+    check_timesteps(timesteps)
     sigma = np.arange(1, timesteps + 1) / timesteps
     return from_alpha_bar((1 - sigma) ** 2 / ((1 - sigma) ** 2 + sigma**2), NAME)
 

@@ -155,6 +155,8 @@ def build_scheduler(sampler: Sampler, schedule: NoiseSchedule, prediction: Predi
     if "trained_betas" not in parameters:
         raise DiffevalError(f"sampler: {sampler.scheduler} takes no beta array; choose one of {', '.join(SAMPLERS)}")
     config = {key: value for key, value in sampler.config.items() if key in parameters}
+    for key, value in config.items():
+        _check_type(sampler, key, value, parameters[key].default)
     if is_stochastic(sampler) and "generator" not in inspect.signature(kind.step).parameters:
         raise DiffevalError(
             f"sampler: {sampler.scheduler} takes no generator, so its noise could not belong to an image; "
@@ -176,7 +178,7 @@ def build_scheduler(sampler: Sampler, schedule: NoiseSchedule, prediction: Predi
             **config,
         )
         built = scheduler.alphas_cumprod.numpy()
-    except (TypeError, ValueError, AttributeError, NotImplementedError) as error:
+    except Exception as error:  # of configurations diffusers checks next to nothing
         reason = " ".join(str(error).split())[:160]
         raise DiffevalError(f"sampler: {sampler.scheduler} refuses its configuration: {reason}") from error
     gap = float(np.abs(built - schedule.alpha_bar).max())
@@ -187,11 +189,20 @@ def build_scheduler(sampler: Sampler, schedule: NoiseSchedule, prediction: Predi
         )
     try:
         scheduler.set_timesteps(steps)
-    except ValueError as error:
+    except (ValueError, TypeError, IndexError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:160]
         raise DiffevalError(f"sampler: {sampler.scheduler} does not take {steps} steps: {reason}") from error
     _check_timesteps(sampler, scheduler, steps)
     return scheduler
+
+
+def _check_type(sampler: Sampler, key: str, value: Any, default: Any) -> None:
+    """Refuses a value of another type than the default's: diffusers would find out at a step, or never."""
+    wanted = str if isinstance(default, str) else (int, float) if isinstance(default, int | float) else object
+    optional = default is None or isinstance(default, bool | str)
+    if not isinstance(value, wanted) and not (value is None and optional):
+        need = "a text" if wanted is str else "a number, true or false"
+        raise DiffevalError(f"sampler: {sampler.scheduler} is configured with {key} {value!r}, needs {need}")
 
 
 def _check_timesteps(sampler: Sampler, scheduler: Any, steps: int) -> None:

@@ -15,6 +15,8 @@ from diffeval.registry import did_you_mean
 
 ScheduleName = Literal["linear", "scaled_linear", "squaredcos_cap_v2", "sigmoid"]
 SCHEDULE_NAMES: tuple[ScheduleName, ...] = get_args(ScheduleName)
+# Timesteps beyond this are a slip: float32 could not tell their noise levels apart.
+MOST_TIMESTEPS = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,18 @@ class NoiseSchedule:
         return hashlib.sha256(np.asarray(self.betas, dtype=np.float32).tobytes()).hexdigest()
 
 
+def check_timesteps(timesteps: int) -> None:
+    """Refuses a number of timesteps that no schedule has; before anything of that length is made.
+
+    Raises:
+        DiffevalError: for fewer than two, or more than any model is trained with.
+    """
+    if timesteps < 2:
+        raise DiffevalError(f"noise schedule: {timesteps} timesteps, needs at least 2; raise --timesteps")
+    if timesteps > MOST_TIMESTEPS:
+        raise DiffevalError(f"noise schedule: {timesteps} timesteps, at most {MOST_TIMESTEPS:,}; lower --timesteps")
+
+
 def from_betas(betas: Sequence[float], name: str = "custom") -> NoiseSchedule:
     """A noise schedule from a beta array.
 
@@ -90,6 +104,7 @@ def from_alpha_bar(alpha_bar: Sequence[float] | npt.NDArray[np.floating], name: 
     array = np.asarray(alpha_bar, dtype=np.float64)
     if array.ndim != 1 or len(array) < 2:
         raise DiffevalError(f"noise schedule: alpha_bar has shape {array.shape}, a schedule needs a row of at least 2")
+    check_timesteps(len(array))
     last = np.arange(len(array)) == len(array) - 1
     outside = ~((array > 0) & (array < 1)) & ~((array == 0) & last)
     if outside.any():
@@ -127,8 +142,7 @@ def named_schedule(name: str, timesteps: int = 1000, *, zero_snr: bool = False) 
     """
     if name not in SCHEDULE_NAMES:
         raise DiffevalError(f"noise schedule: unknown schedule {name!r};{did_you_mean(name, SCHEDULE_NAMES)}")
-    if timesteps < 2:
-        raise DiffevalError(f"noise schedule: {timesteps} timesteps, needs at least 2; raise --timesteps")
+    check_timesteps(timesteps)
     scheduler = DDPMScheduler(
         num_train_timesteps=timesteps,
         beta_schedule=name,
