@@ -11,9 +11,7 @@ from typing import Protocol
 
 from diffeval.data.decode import EXTENSIONS, extension
 from diffeval.errors import DiffevalError
-
-# A member that unpacks to more than this, at more than this ratio, is a bomb and no image.
-BOMB_BYTES, BOMB_RATIO = 100_000_000, 1000
+from diffeval.runs.files import is_bomb
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +94,8 @@ class Folder:
         """
         entries: list[Entry] = []
         try:
-            self._walk("", set(), entries)
+            # A link to a folder that this one lies in would bring in all of the disk, and this folder again.
+            self._walk("", {str(parent) for parent in Path(self.root).parents}, entries)
         except OSError as error:
             raise DiffevalError(f"{self._who}: cannot list {error.filename}: {error.strerror}") from error
         return _listing(entries)
@@ -137,12 +136,12 @@ class Archive:
             raise DiffevalError(f"{who}: needs a zip file, and {path} {hint}")
         try:
             self._zip = zipfile.ZipFile(path)
-        except (zipfile.BadZipFile, OSError, ValueError) as error:
+        except Exception as error:  # a damaged directory makes zipfile raise almost anything
             raise DiffevalError(f"{who}: cannot read {path} as a zip file: {error}") from error
         self.root = str(path.resolve())
-        self._members = {info.filename: info for info in self._zip.infolist() if not info.is_dir()}
         for info in self._zip.infolist():
             _require_harmless(who, path, info)
+        self._members = {info.filename: info for info in self._zip.infolist() if not info.is_dir()}
 
     def listing(self) -> Listing:
         """See ``Store``."""
@@ -154,11 +153,13 @@ class Archive:
             raise FileNotFoundError(f"no member {name!r}")
         try:
             return self._zip.read(self._members[name])
-        except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
+        except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, RuntimeError) as error:
             raise OSError(f"damaged in the archive: {error}") from error
 
 
 def _require_harmless(who: str, path: Path, info: zipfile.ZipInfo) -> None:
+    if not info.filename:
+        raise DiffevalError(f"{who}: {path} has a member without a name; refused")
     name = info.filename.replace("\\", "/")
     if name.startswith("/") or name[1:2] == ":" or ".." in PurePosixPath(name).parts:
         raise DiffevalError(f"{who}: {path} has a member {info.filename!r} that leads out of it; refused")
@@ -166,7 +167,7 @@ def _require_harmless(who: str, path: Path, info: zipfile.ZipInfo) -> None:
         raise DiffevalError(f"{who}: {path} has a member {info.filename!r} that is a link; refused")
     if info.flag_bits & 1:
         raise DiffevalError(f"{who}: {path} is encrypted ({info.filename!r}); decrypt it first")
-    if info.file_size > BOMB_BYTES and info.file_size > BOMB_RATIO * max(1, info.compress_size):
+    if is_bomb(info):
         raise DiffevalError(
             f"{who}: {path} has a member {info.filename!r} that grows from {info.compress_size} to {info.file_size} "
             f"bytes; refused"

@@ -15,6 +15,7 @@ import numpy.lib.format as npy
 import numpy.typing as npt
 
 from diffeval.errors import DiffevalError
+from diffeval.runs.files import require_honest
 
 # Rows are read in pieces of about so many bytes.
 PIECE = 64 << 20
@@ -55,17 +56,12 @@ class NpzFile:
         self.who, self.path = who, path
         try:
             self._zip = zipfile.ZipFile(path)
+            require_honest(self._zip)
             names = [name for name in self._zip.namelist() if name.endswith(".npy")]
             self.headers = {name.removesuffix(".npy"): self._header(name) for name in names}
-        except (
-            zipfile.BadZipFile,
-            zlib.error,
-            OSError,
-            EOFError,
-            ValueError,
-            NotImplementedError,
-            RuntimeError,
-        ) as error:
+        except DiffevalError:
+            raise
+        except Exception as error:  # what damage makes numpy and zipfile raise has no common base
             raise DiffevalError(f"{who}: cannot read {path} as npz: {' '.join(str(error).split())}") from error
         self._streams: dict[str, tuple[IO[bytes], int]] = {}
         self._lock = threading.Lock()

@@ -102,7 +102,7 @@ def _declared(names: Sequence[str], content: bytes) -> tuple[Labels | None, tupl
     try:
         listed = json.loads(content)["labels"]
         given = None if listed is None else dict(listed)
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise DiffevalError(f"data: cannot read the labels in dataset.json: {error}; mend or remove it") from error
     if given is None:
         return None, (), ("dataset.json declares no classes",)

@@ -103,11 +103,14 @@ def checked(path: Path, entry: str, mean: object, covariance: object) -> tuple[A
     Raises:
         DiffevalError: if they are no mean and covariance of one dimension.
     """
-    mu, sigma = (np.asarray(value) for value in (mean, covariance))
     name = f"{path}{f' ({entry})' if entry else ''}"
+    try:
+        mu, sigma = (np.asarray(value) for value in (mean, covariance))
+    except ValueError as error:
+        raise DiffevalError(f"reference: {name} holds a mu and a sigma that are no arrays: {error}") from error
     if mu.dtype.kind != "f" or sigma.dtype.kind != "f":
         raise DiffevalError(f"reference: {name} holds mu {mu.dtype} and sigma {sigma.dtype}, needs floating point")
-    if mu.ndim != 1 or sigma.shape != (len(mu), len(mu)):
+    if mu.ndim != 1 or not len(mu) or sigma.shape != (len(mu), len(mu)):
         raise DiffevalError(f"reference: {name} holds mu {mu.shape} and sigma {sigma.shape}, needs [d] and [d, d]")
     if not np.isfinite(mu).all() or not np.isfinite(sigma).all():
         raise DiffevalError(f"reference: {name} holds NaN or infinity; make it anew")
@@ -115,7 +118,7 @@ def checked(path: Path, entry: str, mean: object, covariance: object) -> tuple[A
     largest = float(np.abs(sigma).max())
     if float(np.abs(sigma - sigma.T).max()) > SYMMETRY * largest or (sigma.diagonal() < 0).any():
         raise DiffevalError(f"reference: {name} holds a sigma that is no covariance (not symmetric, or negative)")
-    return mu, (sigma + sigma.T) / 2
+    return mu, sigma / 2 + sigma.T / 2
 
 
 def pick(entries: tuple[Statistics, ...], dim: int) -> Statistics:

@@ -13,7 +13,7 @@ import numpy as np
 from diffeval.errors import DiffevalError
 from diffeval.features.statistics import PREFIX, Origin, Statistics, checked
 from diffeval.registry import did_you_mean
-from diffeval.runs.files import replace_arrays, replace_bytes
+from diffeval.runs.files import replace_arrays, replace_bytes, require_honest
 
 OWN, ADM, PLAIN, EDM2 = "diffeval", "adm", "pytorch-fid", "edm2"
 FORMATS = (OWN, PLAIN, EDM2)
@@ -43,6 +43,7 @@ def read_statistics(path: Path) -> tuple[Statistics, ...]:
 def _read_npz(path: Path) -> tuple[Statistics, ...]:
     try:
         with np.load(path, allow_pickle=False) as file:
+            require_honest(file.zip)
             names = set(file.files)
             if not {"mu", "sigma"} <= names:
                 raise DiffevalError(
@@ -53,12 +54,11 @@ def _read_npz(path: Path) -> tuple[Statistics, ...]:
             if TOLD in names:
                 return (_read_own(path, file, mean, covariance),)
             others = {name: _shape(file, name) for name in sorted(names - {"mu", "sigma"})}
-    except (OSError, ValueError, EOFError, KeyError) as error:
-        raise DiffevalError(f"reference: cannot read {path}: {' '.join(str(error).split())[:160]}") from error
-    except Exception as error:  # zipfile.BadZipFile and zlib.error have no common base below Exception
-        if type(error).__module__ in {"zipfile", "zlib"}:
-            raise DiffevalError(f"reference: {path} is damaged: {error}; restore it") from error
+    except (DiffevalError, MemoryError):
         raise
+    except Exception as error:  # what damage makes numpy and zipfile raise has no common base
+        reason = " ".join(str(error).split())[:160]
+        raise DiffevalError(f"reference: cannot read {path}: {reason or 'it is damaged'}; restore it") from error
     form = ADM if {"mu_s", "sigma_s"} <= set(others) else PLAIN
     return (Statistics(path, form, "", mean, covariance, others=others),)
 
@@ -112,7 +112,7 @@ def _read_pickle(path: Path) -> tuple[Statistics, ...]:
             held = _ArraysOnly(file).load()
     except pickle.UnpicklingError as error:
         raise DiffevalError(f"reference: {path} is refused: {error}; give an .npz with mu and sigma") from error
-    except (OSError, EOFError, ValueError, TypeError, AttributeError, IndexError, ImportError, KeyError) as error:
+    except Exception as error:  # damaged opcodes raise almost anything
         raise DiffevalError(f"reference: {path} is no pickle of reference statistics: {error}") from error
     if not isinstance(held, Mapping):
         raise DiffevalError(f"reference: {path} holds a {type(held).__name__}, needs a dict of statistics")

@@ -335,3 +335,24 @@ def test_dataset_json_gives_the_classes_and_folders_do_not(tmp_path: Path) -> No
     declared.write_text('{"labels": 3}')
     with pytest.raises(DiffevalError, match=r"cannot read the labels in dataset\.json"):
         open_source(f"folder:{tmp_path / 'x'}")
+
+
+def test_a_link_to_a_folder_that_this_one_lies_in_is_not_followed(tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for path in (tmp_path / "elsewhere.png", photos / "a.png"):
+        Image.fromarray(np.arange(64, dtype=np.uint8).reshape(8, 8)).save(path)
+    for name, target in (("up", ".."), ("here", "."), ("far", "../..")):
+        (photos / name).symlink_to(target)
+    assert len(open_source(f"folder:{photos}")) == 1
+
+
+def test_an_archive_with_a_member_without_a_name_is_refused(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "photos.zip", "w") as made:
+        made.writestr("a.png", b"")
+    content = (tmp_path / "photos.zip").read_bytes()
+    at = content.rfind(b"PK\x01\x02")
+    nameless = content[: at + 28] + b"\x00\x00" + content[at + 30 : at + 46] + content[at + 51 :]
+    (tmp_path / "photos.zip").write_bytes(nameless)
+    with pytest.raises(DiffevalError, match=r"without a name|cannot read"):
+        open_source(f"zip:{tmp_path / 'photos.zip'}")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from diffeval.errors import DiffevalError
-from diffeval.features.statistics import Origin, Statistics, check_origin, pick
+from diffeval.features.statistics import Origin, Statistics, check_origin, checked, pick
 from diffeval.features.statistics_files import read_statistics, write_statistics
 
 D = 6
@@ -138,3 +138,28 @@ def test_writing_what_a_format_cannot_hold_is_refused(tmp_path: Path) -> None:
         write_statistics(tmp_path / "b.npz", foreign, "edm2")
     with pytest.raises(DiffevalError, match="did you mean 'edm2'"):
         write_statistics(tmp_path / "b.npz", foreign, "edm")
+
+
+def test_statistics_that_are_no_arrays_or_too_large_for_float64_are_refused(tmp_path: Path) -> None:
+    for mean, covariance in (
+        ([[1.0], [1.0, 2.0]], np.eye(2)),
+        (np.zeros(0), np.zeros((0, 0))),
+    ):
+        with pytest.raises(DiffevalError, match=r"no arrays|needs \[d\]"):
+            checked(tmp_path, "", mean, covariance)
+    _, sigma = checked(tmp_path, "", np.zeros(2), np.full((2, 2), 1e308))
+    assert np.isfinite(sigma).all()
+
+
+def test_an_encrypted_or_dishonest_archive_is_refused_in_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "stats.npz"
+    np.savez(path, mu=np.zeros(2), sigma=np.eye(2))
+    whole = path.read_bytes()
+    for damaged in (
+        whole.replace(b"PK\x01\x02\x2d\x03\x2d\x00\x00\x00", b"PK\x01\x02\x2d\x03\x2d\x00\x01\x00"),
+        whole[:-30],
+        whole.replace(b"(2, 2)", b"(9**9)"),
+    ):
+        path.write_bytes(damaged)
+        with pytest.raises(DiffevalError, match=r"stats\.npz"):
+            read_statistics(path)
