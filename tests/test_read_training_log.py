@@ -135,3 +135,9 @@ def test_scalars_of_an_event_file_are_joined_by_step(
     monkeypatch.setattr(Events, "scalars", {"lr": [(1, 1.0)]})
     with pytest.raises(DiffevalError, match=r"has no scalar of losses \(it has: lr\)"):
         read_training_log(path)
+
+
+def test_a_log_with_bytes_that_are_no_text_is_read_up_to_them(tmp_path: Path) -> None:
+    path = tmp_path / "log.jsonl"
+    path.write_bytes(b'{"step": 1, "loss": 0.5}\n{"step": 2, "lo\xffss": 0.4}\n' + b"[" * 100_000)
+    assert read_training_log(path) == [{"step": 1, "loss": 0.5}]

@@ -1,7 +1,6 @@
 """The baseline file: what a gate needs of runs, in one JSON file small enough to be committed, with its own hash."""
 
 import base64
-import binascii
 import dataclasses
 import io
 import json
@@ -16,8 +15,9 @@ from diffeval.compare.side import Side
 from diffeval.errors import DiffevalError
 from diffeval.gate.evidence import PER_CLASS, Evidence, Promotion, of_one_checkpoint, read_runs
 from diffeval.runs.document import parse_results, plain, results_document
-from diffeval.runs.files import replace_text
+from diffeval.runs.files import replace_text, require_honest
 from diffeval.runs.seal import digest, matches
+from diffeval.runs.typed import record
 
 SCHEMA = "diffeval.baseline/1"
 SEAL = "sha256"
@@ -90,8 +90,10 @@ def parse_baseline(text: str, where: str) -> Evidence:
         )
     try:
         sides = [_unpacked(entry, where) for entry in document["runs"]]
-        promotion = Promotion(**document["promotion"])
-    except (KeyError, TypeError, ValueError, binascii.Error) as error:
+        promotion = record(Promotion, document["promotion"])
+    except (DiffevalError, MemoryError):
+        raise
+    except Exception as error:  # what damage makes numpy and zipfile raise has no common base
         raise DiffevalError(
             f"gate: {where} is damaged ({type(error).__name__}: {error}); restore it, or promote again"
         ) from error
@@ -160,6 +162,7 @@ def _unpacked(entry: Mapping[str, Any], where: str) -> Side:
     arrays: dict[str, Any] = {}
     if entry["terms"] is not None:
         with np.load(io.BytesIO(base64.b64decode(entry["terms"], validate=True)), allow_pickle=False) as file:
+            require_honest(file.zip)
             arrays = {name: file[name] for name in file.files}
     name = where if entry["name"] in ("", ".") else f"{where} ({entry['name']})"
     return Side(name, parse_results(entry["results"], where), arrays)

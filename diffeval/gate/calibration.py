@@ -12,6 +12,7 @@ from diffeval.runs.document import plain
 from diffeval.runs.files import replace_text
 from diffeval.runs.records import Protocol
 from diffeval.runs.seal import digest, matches
+from diffeval.runs.typed import record
 
 SCHEMA = "diffeval.calibration/1"
 SEAL = "sha256"
@@ -106,7 +107,6 @@ def read_calibration(path: Path) -> Calibration:
         raise DiffevalError(f"gate: {path} was changed after it was written: its hash does not match; calibrate again")
     try:
         del document["schema"]
-        noises = {name: Noise(**one) for name, one in document.pop("noises").items()}
-        return Calibration(**{**document, "protocol": Protocol(**document["protocol"])}, noises=noises)
-    except (KeyError, TypeError) as error:
+        return record(Calibration, document)
+    except (KeyError, TypeError, ValueError) as error:
         raise DiffevalError(f"gate: {path} is damaged ({type(error).__name__}: {error}); calibrate again") from error

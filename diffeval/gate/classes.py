@@ -103,6 +103,8 @@ def _read(row: Mapping[str, Param], column: str, run: int) -> Uncertain:
     value, n = row.get(column), row["n"]
     if not isinstance(value, int | float) or not isinstance(n, int):
         raise NoEvidenceError(f"{column} is not known for the class {row['class']!r}")
+    if column in SHARES and not 0 <= value <= 1:
+        raise NoEvidenceError(f"{column} of the class {row['class']!r} is {value:g}, and no share")
     if column in SHARES:
         return _share(float(value), n, n / run)
     error = row.get(ERRORS.get(column, f"{column}_std_error"))

@@ -143,6 +143,17 @@ def _classes(side: Side) -> Sequence[Mapping[str, Param]]:
     return side.results.tables.get(PER_CLASS, ())
 
 
+def _require_table(side: Side) -> None:
+    """Refuses a table of classes without their names, or their images: they would be taken for others, or for none."""
+    for row in _classes(side):
+        n = row.get("n")
+        if row.get("class") is None or not isinstance(n, int) or not 0 < n <= side.results.provenance.n:
+            raise DiffevalError(
+                f"gate: the table {PER_CLASS} of {side.name} has a row without a class or its number of images; run "
+                "its command again with --fresh"
+            )
+
+
 def _refuse_conflict(what: str, best: Side, side: Side, score: Score | None) -> None:
     """Refuses two runs that hold the same of other images."""
     apart = differing(best.results.protocol, side.results.protocol, score)
@@ -179,8 +190,12 @@ def of_one_checkpoint(sides: Sequence[Side], origin: str, promotion: Promotion |
     """Runs that were read, together.
 
     Raises:
-        DiffevalError: if they are of different checkpoints.
+        DiffevalError: if they are of different checkpoints, none, or hold a table of classes that is none.
     """
+    if not sides:
+        raise DiffevalError(f"gate: {origin} holds no run; promote again")
+    for side in sides:
+        _require_table(side)
     first = sides[0]
     for side in sides[1:]:
         if side.sha256 != first.sha256:

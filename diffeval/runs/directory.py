@@ -30,6 +30,7 @@ from diffeval.runs.protocol import fingerprint
 from diffeval.runs.provenance import own_version
 from diffeval.runs.records import Protocol, Results
 from diffeval.runs.seal import require_whole, sealed
+from diffeval.runs.typed import record
 
 SCHEMA = "diffeval.run/1"
 
@@ -54,6 +55,7 @@ class RunState:
         seconds: wall time per stage so far, over all continuations.
         warnings: what a reader must know.
         started: UTC, ISO 8601.
+        compiled: whether its images are made by a compiled network; None before the first.
     """
 
     task: str
@@ -69,6 +71,7 @@ class RunState:
     seconds: Mapping[str, float] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     shard: tuple[int, int] | None = None
+    compiled: bool | None = None
 
 
 # What lies in a run's directory beside its folders.
@@ -153,12 +156,7 @@ class RunDirectory:
             data = json.loads(path.read_text(encoding="utf-8"))
             if data.pop("schema") != SCHEMA:
                 raise ValueError(f"its schema is not {SCHEMA}")
-            protocol = data.pop("protocol")
-            shard = data.pop("shard", None)
-            return RunState(
-                **{**data, "warnings": tuple(data["warnings"]), "shard": None if shard is None else tuple(shard)},
-                protocol=None if protocol is None else Protocol(**protocol),
-            )
+            return record(RunState, data)
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise DiffevalError(f"run: cannot read {path}: {error}; remove the folder or give --fresh") from error
 

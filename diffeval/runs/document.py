@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from diffeval.errors import DiffevalError
-from diffeval.runs.records import CheckResult, Null, Protocol, Provenance, Results, Score
+from diffeval.runs.records import Results, Score
+from diffeval.runs.typed import record
 
 SCHEMA = "diffeval.results/1"
+_FIELDS = {entry.name for entry in dataclasses.fields(Results)}
 
 
 def plain(value: Any) -> Any:
@@ -62,30 +64,18 @@ def parse_results(data: Any, path: str) -> Results:
         got = data.get("schema") if isinstance(data, dict) else type(data).__name__
         raise DiffevalError(f"results: {path} has schema {got!r}, this version reads {SCHEMA!r}; update diffeval")
     try:
-        return Results(
-            run=data["run"],
-            protocol=Protocol(**data["protocol"]),
-            provenance=Provenance(**{**data["provenance"], "command": tuple(data["provenance"]["command"])}),
-            scores=tuple(_score(entry) for entry in data["scores"]),
-            checks=tuple(CheckResult(**{**entry, "ruled_out": tuple(entry["ruled_out"])}) for entry in data["checks"]),
-            tables={name: tuple(rows) for name, rows in data["tables"].items()},
-            choices=data["choices"],
-            verdict=data["verdict"],
-            warnings=tuple(data["warnings"]),
-        )
+        found = record(Results, {name: value for name, value in data.items() if name in _FIELDS})
+        for score in found.scores:
+            _require_sound(score)
+        return found
     except (KeyError, TypeError, ValueError, IndexError) as error:
         raise DiffevalError(
             f"results: {path} is damaged ({type(error).__name__}: {error}); run its command again with --fresh"
         ) from error
 
 
-def _score(entry: Mapping[str, Any]) -> Score:
-    interval = entry["ci95"]
-    null = entry["null"]
-    return Score(
-        **{
-            **entry,
-            "ci95": None if interval is None else (float(interval[0]), float(interval[1])),
-            "null": None if null is None else Null(**null),
-        }
-    )
+def _require_sound(score: Score) -> None:
+    """Refuses numbers that no score has."""
+    low, high = score.ci95 or (0.0, 0.0)
+    if score.n < 0 or (score.std_error or 0.0) < 0 or low > high:
+        raise ValueError(f"score {score.name}: n {score.n}, error {score.std_error}, interval {score.ci95}")

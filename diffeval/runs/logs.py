@@ -12,10 +12,10 @@ def read_log(path: Path) -> list[dict[str, Any]]:
     """Rows of a log; a last line that a kill cut short is left out."""
     rows: list[dict[str, Any]] = []
     if path.exists():
-        for line in path.read_text(encoding="utf-8").splitlines():
+        for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
             try:
                 rows.append(json.loads(line))
-            except ValueError:
+            except (ValueError, RecursionError):
                 break
     return rows
 

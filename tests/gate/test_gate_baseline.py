@@ -16,6 +16,7 @@ from diffeval.gate.evidence import Promotion, read_runs
 from diffeval.gate.judge import gate
 from diffeval.gate.promote import RefusedError, promote
 from diffeval.gate.reading import read_gate
+from diffeval.runs.seal import digest
 
 PROMOTION = Promotion("2026-11-20T10:00:00+00:00", "cifar", "pass", None)
 RULE = '[[rule]]\nscore = "kid"\nmax_regression = { abs = 0.11 }\n[[rule]]\nscore = "kid"\nmax = 9\n'
@@ -223,3 +224,17 @@ def test_without_a_gate_file_promotion_needs_a_reason(
     assert "there is no gate.toml here" in done.stderr
     assert _run("gate", "promote", "first", "-o", "base.json", "--reason", "the first").exit_code == 0
     assert json.loads(Path("base.json").read_text())["promotion"]["reason"] == "the first"
+
+
+def test_a_baseline_without_runs_or_with_a_table_without_classes_is_refused(make_run: MakeRun, tmp_path: Path) -> None:
+    rows = ({"class": "0", "n": 50, "recall": 0.5}, {"n": 50, "recall": 0.5})
+    with pytest.raises(DiffevalError, match="a row without a class"):
+        read_runs([make_run("one", [score("fid", 3.0, 0.1)], tables={"per_class": rows})])
+    path = tmp_path / "main.json"
+    evidence = read_runs([make_run("two", [score("fid", 3.0, 0.1)])])
+    write_baseline(evidence, Promotion("2026-11-20T10:00:00+00:00", None, None, None), path)
+    document = {key: value for key, value in json.loads(path.read_text()).items() if key != "sha256"}
+    document["runs"] = []
+    path.write_text(json.dumps({**document, "sha256": digest(document)}))
+    with pytest.raises(DiffevalError, match="holds no run"):
+        read_baseline([str(path)], tmp_path)
