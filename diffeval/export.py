@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -49,6 +50,29 @@ def write_npz(folder: Path, images: ChunkStore, n: int) -> Path:
     labels = _labels(images, n)
     replace_arrays(target, {"arr_0": pixels, **({} if labels is None else {"arr_1": labels})})
     return target
+
+
+def write_images(
+    folder: Path, indices: Sequence[int], images: np.ndarray, labels: np.ndarray | None, form: str
+) -> Path:
+    """Single images, uint8 [n, C, H, W], named by their indices; those of other indices stay where they are.
+
+    Args:
+        folder: that ``png/`` or ``samples.npz`` lies in.
+        indices: of the images.
+        images: these.
+        labels: their classes; None without.
+        form: ``png`` or ``npz``.
+    """
+    if form == "npz":
+        held = {"arr_0": images.transpose(0, 2, 3, 1), "indices": np.array(indices, dtype=np.int64)}
+        replace_arrays(folder / "samples.npz", {**held, **({} if labels is None else {"arr_1": labels})})
+        return folder / "samples.npz"
+    for index, pixels in zip(indices, images, strict=True):
+        buffer = io.BytesIO()
+        picture(pixels).save(buffer, format="PNG")
+        replace_bytes(folder / "png" / f"{index:08d}.png", buffer.getvalue())
+    return folder / "png"
 
 
 def picture(pixels: np.ndarray) -> Image.Image:

@@ -4,7 +4,7 @@ The file ``sample_pictures.npz`` holds each image once, and for each choice the 
 
     images, index          uint8 [U, C, H, W], int64 [U]; no larger than ``LARGEST`` on a side, shrunk where they were
     size                   height and width before that
-    label, caption         class of each, and its file name or prompt; where there are such
+    caption                file name, prompt or class of each; where there are such
     grid_caption           the same of the first images, which lie in grid.npz
     best, worst            int64 [16]; and best_realism, worst_realism
     raises_fid             int64 [16]
@@ -91,9 +91,6 @@ def sample_pictures(
     index = index[index >= 0].astype(np.int64)
     found: Arrays = {"index": index, "images": _pixels(index, setting.maker.image_shape, draw, before)}
     found["size"] = np.array(setting.maker.image_shape[1:])
-    labels = setting.generated.labels
-    if labels is not None:
-        found["label"] = labels[index]
     words = captions(setting)
     if words is not None:
         found["caption"] = np.array([words(one) for one in index.tolist()], dtype=np.str_)
@@ -103,14 +100,15 @@ def sample_pictures(
 
 
 def captions(setting: Setting) -> Callable[[int], str] | None:
-    """What is said of an image beside its index: the file's name, or the prompt; None where there is nothing."""
-    if isinstance(setting.maker, Shown):
-        return setting.maker.name
-    if setting.asked is None or not isinstance(setting.maker, Generator) or setting.maker.prompts is None:
-        return None
-    pairing = setting.asked.pairing
-    rows = pairing.rows(len(setting.generated))
-    return lambda index: pairing.prompts[int(rows[index])].text
+    """What is said of an image beside its index: its file's name, its prompt or its class; None without such."""
+    maker, generated = setting.maker, setting.generated
+    if isinstance(maker, Shown):
+        return maker.name
+    if setting.asked is not None and isinstance(maker, Generator) and maker.prompts is not None:
+        prompts, rows = setting.asked.pairing.prompts, setting.asked.pairing.rows(len(generated))
+        return lambda index: prompts[int(rows[index])].text
+    labels, names = generated.labels, generated.classes
+    return None if labels is None or not names else lambda index: f"class {names[int(labels[index])]}"
 
 
 def _by_influence(tables: Mapping[str, Rows]) -> Arrays:

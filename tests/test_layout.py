@@ -45,7 +45,7 @@ ROWS = (
     ),
     ("work", "prompt_tables", "outcome"),
     ("checks",),
-    ("evaluate", "examine", "examine_log", "sweeps", "describe", "compare", "refs"),
+    ("evaluate", "single", "examine", "examine_log", "sweeps", "describe", "compare", "refs"),
     ("gate", "doctor"),
     ("report",),
     ("demo",),

@@ -34,6 +34,19 @@ def counts(text: str | None, option: str = "--at") -> Sequence[int] | None:
     return values
 
 
+def indices(text: str | None) -> Sequence[int]:
+    """``17,42`` as indices of images, each once; none for None.
+
+    Raises:
+        DiffevalError: if a part is none.
+    """
+    found = [part.strip() for part in text.split(",")] if text is not None else []
+    wrong = [part for part in found if not (part.isascii() and part.isdigit() and len(part) < 19)]
+    if wrong:
+        raise DiffevalError(f"--indices: {wrong[0]!r} is no index; write whole numbers from 0, e.g. --indices 17,42")
+    return list(dict.fromkeys(map(int, found)))
+
+
 def keep(text: str) -> Keep:
     """The ``--keep`` word.
 

@@ -7,12 +7,15 @@ import typer
 
 from diffeval.cli.loading import load_checkpoint
 from diffeval.cli.options import OUTPUT, Common, Loading, Output, Sampling, Wording, with_options
+from diffeval.cli.parse import indices as parsed
 from diffeval.cli.parse import settings_of
 from diffeval.cli.running import document, reporting
 from diffeval.cli.scored import prompting_of, show_plan
 from diffeval.errors import DiffevalError
 
 FORMATS = ("png", "npz")
+# Images, where nothing is said of them.
+N = 64
 
 
 @with_options
@@ -23,7 +26,10 @@ def sample(
     sampling: Sampling,
     output: Output,
     wording: Wording,
-    n: Annotated[int, typer.Option("--n", "-n", help="Images.")] = 64,
+    n: Annotated[int, typer.Option("--n", "-n", help="Images.")] = N,
+    indices: Annotated[
+        str | None, typer.Option(help="These images of the seed instead, e.g. 17,42.", metavar="I,J,...")
+    ] = None,
     form: Annotated[
         str,
         typer.Option(
@@ -36,6 +42,7 @@ def sample(
     Examples:
     diffeval sample digits --n 100 --w 3
     diffeval sample digits --n 50000 --format npz --out runs/digits-50k
+    diffeval sample digits --seed 0 --indices 17,42
     """
     with reporting(common, spread=not output.dry_run, time_limit=output.time_limit) as reporter:
         if form not in FORMATS:
@@ -48,13 +55,26 @@ def sample(
         from diffeval.evaluate import sample as draw
         from diffeval.export import write_npz, write_png
         from diffeval.ready import PREFIX as READY
+        from diffeval.single import draw_single
 
-        settings = settings_of(sampling, n)
+        single = parsed(indices)
+        if single and (n != N or sampling.shard is not None):
+            raise DiffevalError("sample: --indices names the images; leave --n and --shard out")
+        settings = settings_of(sampling, len(single) or n)
         if checkpoint.startswith(READY):
             raise DiffevalError(f"sample: {checkpoint} is ready-made images; give a checkpoint to sample")
         loaded, prompting = load_checkpoint(checkpoint, loading), prompting_of(wording)
         if output.dry_run:
             show_plan(describe_sampling(loaded, settings, output.out, prompting), common)
+            return
+        if single:
+            where = draw_single(
+                loaded, single, settings=settings, prompting=prompting, out=output.out, form=form, reporter=reporter
+            )
+            if common.json:
+                document("diffeval.sample/1", run=str(where.parent), images=str(where), n=len(single), indices=single)
+            else:
+                print(f"{len(single)} {'image' if len(single) == 1 else 'images'} in {_relative(where)}")
             return
         run, harvest = draw(
             loaded, settings=settings, prompting=prompting, out=output.out, fresh=output.fresh, reporter=reporter
