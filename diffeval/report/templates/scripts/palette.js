@@ -79,7 +79,7 @@ const dressed = (text, width, height) => {
     width, height: tall, autosize: false,
     paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
     font: {family, color: ink, size: 12.5, ...layout.font},
-    margin: {...margin, l: Math.min(margin.l ?? 50, 50), r: Math.max(margin.r ?? 0, 18), t: panelsOf(layout).length > 1 || (layout.showlegend !== false && legendNames(data).length > 1) ? Math.max(margin.t ?? 0, 26) + lifted : 12, b: Math.min(margin.b ?? 40, 40)},
+    margin: {...margin, l: Math.min(margin.l ?? 50, 50), r: Math.max(margin.r ?? 0, 18), t: (layout.annotations || []).length || (layout.showlegend !== false && legendNames(data).length > 1) ? Math.max(margin.t ?? 0, 26) + lifted : 12, b: Math.min(margin.b ?? 40, 40)},
     legend: {...layout.legend, orientation: "h", x: 0, xanchor: "left", y: 1.01 + lifted / Math.max(tall - 66 - lifted, 100), yanchor: "bottom", font: {size: 12.5, color: ink}, bgcolor: "rgba(0,0,0,0)"},
     hoverlabel: {namelength: -1, align: "left", bgcolor: colour("--panel"), bordercolor: firm, font: {family, color: ink, size: 12.5}},
     modebar: {bgcolor: "rgba(0,0,0,0)", color: muted, activecolor: colour("--accent")},
