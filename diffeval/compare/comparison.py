@@ -39,7 +39,13 @@ def compare(*runs: Path | str, scores: Sequence[str] | None = None, may_differ: 
         NoEvidenceError: if a run is not finished, or no two have a score or a check in common.
     """
     check_names(may_differ)
-    sides = _read(runs)
+    return compare_sides(_read(runs), scores=scores, may_differ=may_differ)
+
+
+def compare_sides(
+    sides: tuple[Side, ...], *, scores: Sequence[str] | None = None, may_differ: Collection[str] = ()
+) -> Comparison:
+    """The same with runs that were read; see ``compare``."""
     names = _chosen(sides, scores)
     together = [name for name in names if sum(name in side.titles for side in sides) > 1]
     same = tuple(pair for pair in pairs_of(len(sides)) if same_thing(sides[pair[0]], sides[pair[1]]))

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from diffeval.compare.difference import Difference, difference_of
+from diffeval.compare.difference import Difference, FewerImagesError, difference_of
 from diffeval.compare.protocols import allowed, differing, named
 from diffeval.compare.ranking import LEVEL
 from diffeval.compare.side import Side
@@ -44,8 +44,10 @@ def change_of(told: Told, story: Story, title: str) -> Change | None:
         if wrong:
             return Change(Mark("not-applicable", f"other protocol: {named(wrong)}"))
         return changed(difference_of(told.side, other, title, may_differ=story.may_differ))
+    except FewerImagesError:
+        return Change(Mark("none", "the baseline has another n"))
     except NoEvidenceError:
-        return Change(Mark("none", "the baseline does not tell"))
+        return Change(Mark("none", "not known of the baseline"))
     except DiffevalError as error:
         return Change(Mark("none", str(error).partition(": ")[2] or str(error)))
 

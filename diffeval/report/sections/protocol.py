@@ -15,7 +15,7 @@ from diffeval.runs.words import shortened
 COLUMNS = ("setting", "run", "baseline", "scores")
 SAYS = "Scores are held against each other only where they measure the same thing, of images that are made alike."
 MEASURED = "not comparable: it is what scores are measured with"
-MADE = "not compared: images are made otherwise; a gate file may allow it (may_differ)"
+MADE = "not compared, unless a gate file allows it (may_differ)"
 TESTED = "compared: the gate file lets it differ"
 SEED = "compared; other seeds are independent images"
 FEWER = "compared; scores that depend on n at the same n"

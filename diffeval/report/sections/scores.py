@@ -87,10 +87,10 @@ def _detail(score: Score, change: Change | None) -> Iterator[str]:
         found = change.difference
         at = f" at n={found.counts[0]:,}" if found.counts[0] != score.n else ""
         if found.std_error:
-            yield f"difference {' .. '.join(map(signed, found.ci95))}"
-        yield f"baseline {number(found.values[1])}{at}, {'paired' if found.paired else 'independent'}"
+            yield f"difference {' .. '.join(map(signed, found.ci95))} (95%)"
+        yield f"baseline {number(found.values[1])}{at}"
     if score.ci95 is not None:
-        yield f"95% interval {interval_text(score.ci95)}"
+        yield f"{interval_text(score.ci95)} (95%)"
     elif score.std_error is not None:
         yield f"standard error {number(score.std_error)}"
     if score.null is not None:
