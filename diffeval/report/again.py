@@ -16,11 +16,11 @@ FLAGS = (
     "no-safety-checker", "vae-tiling", "offline", "karras", "no-karras", "offload",
 )  # fmt: skip
 # Commands whose images are those of ``sample`` with the same options.
-ALIKE = ("fid", "eval", "pr", "clip", "coverage", "demo")
+ALIKE = ("fid", "eval", "pr", "clip", "coverage", "check", "demo")
 
 
 def drawing(told: Told, indices: Sequence[int]) -> str:
-    """``diffeval sample ... --indices 17,42`` for images of an evaluation; empty where they were not sampled."""
+    """``diffeval sample ... --indices 17,42`` for images of a run; empty where they were not sampled."""
     if told.results is None or told.results.protocol.sampler is None:
         return ""
     protocol, typed = told.results.protocol, told.results.provenance.command

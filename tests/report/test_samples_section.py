@@ -13,6 +13,7 @@ from diffeval.cli.options import Wording
 from diffeval.evaluate import evaluate
 from diffeval.plan import Settings
 from diffeval.report.again import FLAGS, WITH_VALUE, drawing
+from diffeval.report.copies import copies_gallery
 from diffeval.report.judged import read_story
 from diffeval.report.page import report
 from diffeval.report.sections.samples import samples
@@ -186,3 +187,26 @@ def test_the_page_of_a_copied_run_holds_all_of_them(runs: dict[str, Path], tmp_p
 def test_without_evaluations_there_is_nothing(tiny_checkpoint: Path) -> None:
     assert _blocks(tiny_checkpoint) == []
     assert Story(runs=()).evaluations == ()
+
+
+def test_pairs_of_the_check_say_what_was_measured_of_each(runs: dict[str, Path]) -> None:
+    (told,) = read_story([runs["plain"]], gate=None, baseline=()).runs
+    assert told.results is not None
+    pairs: list[dict[str, str | int | float | bool]] = [
+        {"sample": 7, "training_image": "row 11", "ratio": 0.0, "by": "pixels", "grey_levels": 0.0, "mirrored": True,
+         "copy": True},
+        {"sample": 3, "training_image": "row 2", "ratio": 0.5, "by": "features", "grey_levels": 12.34,
+         "mirrored": False, "copy": False},
+    ]  # fmt: skip
+    tables = {**told.results.tables, "memorization.pairs": tuple(pairs)}
+    told = dataclasses.replace(told, results=dataclasses.replace(told.results, tables=tables))
+    arrays = {"images": np.zeros((2, 2, 1, 8, 8), dtype=np.uint8), "sentence": np.array("Worst first.")}
+    found = copies_gallery(told, arrays)
+    assert found is not None
+    assert found.title == "Nearest training images: 1 of these 2 samples is a copy"
+    assert found.rows == ("copy: ratio 0.00 by pixels, 0.0 grey levels", "ratio 0.50 by features, 12.3 grey levels")
+    assert found.tiles[0].alt == "seed 0, image 7, ratio 0.00 by pixels, 0.0 grey levels"
+    assert found.tiles[0].command.endswith("--indices 7")
+    assert found.tiles[1].alt.startswith("training image row 11, mirrored, ")
+    assert [tile.chosen for tile in found.tiles] == [True, True, False, False]
+    assert copies_gallery(told, {**arrays, "images": arrays["images"][:1]}) is None

@@ -4,6 +4,8 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from diffeval.report.copies import NAME as COPIES
+from diffeval.report.copies import copies_gallery
 from diffeval.report.figures.checks import check_figures
 from diffeval.report.images import tiles
 from diffeval.report.sections import section
@@ -66,6 +68,9 @@ def _gallery(told: Told, name: str) -> Gallery | None:
     arrays = told.run.arrays(f"pictures_{name}")
     if arrays is None:
         return None
+    pairs = copies_gallery(told, arrays) if name == COPIES else None
+    if pairs is not None:
+        return pairs
     images = arrays["images"]
     rows, columns = (tuple(map(str, arrays[one])) for one in ("rows", "columns"))
     captions = [f"{row}: {column}" for row in rows for column in columns]
