@@ -184,5 +184,6 @@ def provenance_of(job: Job, batch: int) -> Provenance:
         command=provenance.command(),
         started=job.state.started,
         seconds=state.seconds if state else {},
+        compiled=bool(state and state.compiled),
         training_step=job.checkpoint.training_step,
     )

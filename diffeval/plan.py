@@ -9,8 +9,9 @@ from accelerate import cpu_offload
 from accelerate.hooks import remove_hook_from_module
 
 from diffeval.checkpoints.checkpoint import Checkpoint
+from diffeval.compiling import check_choice
 from diffeval.data.pixels import Images, Labels
-from diffeval.diffusion.batching import is_out_of_memory, pick_batch, pick_device
+from diffeval.diffusion.batching import is_out_of_memory, memory_format, pick_batch, pick_device
 from diffeval.diffusion.conditions import LABEL_RULE
 from diffeval.diffusion.samplers import Sampler, build_scheduler, named_sampler
 from diffeval.diffusion.sampling import DTYPES, ROUNDINGS, Generator
@@ -22,6 +23,7 @@ from diffeval.ranks import Share
 from diffeval.ready import ReadyImages, Shown, shown
 from diffeval.registry import did_you_mean
 from diffeval.runs.records import Protocol
+from diffeval.speed import measured_batch
 
 # A run of a few images is begun with at least this batch, so that it can be extended without crawling.
 LEAST_BATCH = 32
@@ -49,6 +51,7 @@ class Settings:
         rescale: phi of guidance rescaling, 0 to 1; None for 0.
         threshold: quantile of dynamic thresholding, 0 to 1; None for none.
         offload: whether the network's weights stay on the CPU but for the layer at work.
+        compile: auto, on or off: whether the network is compiled; auto where the work ahead pays for it.
         shard: the part of the images that is made here, by itself; None for all.
     """
 
@@ -67,6 +70,7 @@ class Settings:
     rescale: float | None = None
     threshold: float | None = None
     offload: bool = False
+    compile: str = "auto"
     shard: Share | None = None
 
 
@@ -143,6 +147,7 @@ def _refuse_sampling(measured: ReadyImages, settings: Settings) -> None:
         "rescale",
         "threshold",
         "offload",
+        "compile",
     )
     given = [f"--{name}" for name in names if getattr(settings, name) != getattr(usual, name)]
     if given:
@@ -164,6 +169,7 @@ def plan_sampling(checkpoint: Checkpoint, settings: Settings) -> SamplingPlan:
         raise DiffevalError(f"sampling: unknown rounding {settings.rounding!r};{known}")
     if settings.batch is not None and settings.batch < 1:
         raise DiffevalError(f"sampling: batch is {settings.batch}, needs at least 1")
+    check_choice(settings.compile)
     w = _guidance_scale(checkpoint, settings.w)
     sampler, steps = _sampler(checkpoint, settings)
     build_scheduler(sampler, checkpoint.schedule, checkpoint.prediction, steps)
@@ -193,8 +199,9 @@ def plan_sampling(checkpoint: Checkpoint, settings: Settings) -> SamplingPlan:
     )
     weights = 0 if settings.offload else _elsewhere(checkpoint.network, device)
     fitting = pick_batch(device, checkpoint.shape, branches=generator.branches, weights=weights)
-    batch = settings.batch or min(fitting, max(LEAST_BATCH, 1 << (settings.n - 1).bit_length()))
-    _place(checkpoint.network, device, offload=settings.offload)
+    most = min(fitting, max(LEAST_BATCH, 1 << (settings.n - 1).bit_length()))
+    _place(checkpoint, device, settings)
+    batch = settings.batch or measured_batch(generator, checkpoint, settings.n, LEAST_BATCH, most)
     return SamplingPlan(generator, batch, batch * max(1, CHUNK // batch))
 
 
@@ -203,17 +210,19 @@ def _elsewhere(network: torch.nn.Module, device: torch.device) -> int:
     return sum(one.nbytes for one in network.parameters() if one.device.type != device.type)
 
 
-def _place(network: torch.nn.Module, device: torch.device, *, offload: bool) -> None:
-    """Moves a network to its device, or has accelerate bring each layer there for as long as it works."""
+def _place(checkpoint: Checkpoint, device: torch.device, settings: Settings) -> None:
+    """Moves the network to its device, or has accelerate bring each layer there for as long as it works."""
+    network = checkpoint.network
     offloaded = hasattr(network, "_hf_hook")
-    if offload and not offloaded:
+    if settings.offload and not offloaded:
         cpu_offload(network, execution_device=device, offload_buffers=True)
-    if offload:
+    if settings.offload:
         return
     if offloaded:
         remove_hook_from_module(network, recurse=True)
     try:
         network.to(device)
+        network.to(memory_format=memory_format(device, checkpoint.shape, DTYPES[settings.dtype]))
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise

@@ -5,15 +5,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from diffeval.checkpoints.checkpoint import Checkpoint
+from diffeval.compiling import compiled, worth_it
 from diffeval.diffusion.sampling import Generator
 from diffeval.features.extractor import Extractor, Texts
 from diffeval.harvest import Harvest, open_harvest, reap, timed
 from diffeval.job import Job
 from diffeval.measured import Measured
 from diffeval.metrics.metric import FeatureSet
+from diffeval.plan import ImageMaker
 from diffeval.prepared import Prepared
 from diffeval.progress import Reporter
 from diffeval.prompting import judged_images
+from diffeval.ranks import here
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,14 +58,17 @@ def sample_images(
     job: Job, harvest: Harvest, reporter: Reporter, extractor: Extractor | None, judge: Extractor | None = None
 ) -> int:
     """Makes the images of a job complete; returns the batch that was last used."""
-    started = time.monotonic()
     job.run.update(status="running", n=max(job.settings.n, job.state.n))
+    size = harvest.stores[0].size
+    lacking = harvest.missing(job.settings.n, job.settings.shard)
+    maker = _maker(job, sum(min(size, job.settings.n - start) - rows for start, rows in lacking), reporter)
+    started = time.monotonic()
     try:
         plan = job.plan
         return reap(
             job.run,
             harvest,
-            plan.generator,
+            maker,
             extractor,
             job.settings.n,
             plan.batch,
@@ -71,6 +78,35 @@ def sample_images(
         )
     finally:
         timed(job.run, "sampling", started)
+
+
+def _maker(job: Job, left: int, reporter: Reporter) -> ImageMaker:
+    """What makes the images that are left: the plan's generator, compiled where that was decided for the run."""
+    generator, checkpoint, settings = job.plan.generator, job.checkpoint, job.settings
+    if not isinstance(generator, Generator) or not isinstance(checkpoint, Checkpoint) or not left:
+        return generator
+    ranks, state = here(), job.run.state()
+    before = state.compiled if state is not None else None
+    if before is not None and settings.compile not in ("auto", "on" if before else "off"):
+        reporter.note(f"this run was begun {'' if before else 'un'}compiled and goes on so")
+    wanted = settings.compile == "on" if before is None else before
+    if before is None and settings.compile == "auto" and ranks.first:
+        wanted = worth_it(generator, checkpoint, job.plan.batch, -(-left // ranks.world))
+    if not ranks.tell(wanted, reporter):
+        job.run.update(compiled=False)
+        return generator
+    started = time.monotonic()
+    made = compiled(
+        generator,
+        checkpoint,
+        job.plan.batch,
+        reporter,
+        anyway=before is True or settings.compile == "on",
+        offload=settings.offload,
+    )
+    timed(job.run, "compiling", started)
+    job.run.update(compiled=made is not None)
+    return made or generator
 
 
 def stored_images(harvest: Harvest, measured: Measured, known: Prepared, texts: Texts | None, n: int) -> FeatureSet:

@@ -33,6 +33,8 @@ ROWS = (
         "measured",
         "published",
         "plan",
+        "speed",
+        "compiling",
         "job",
         "harvest",
         "pairing",

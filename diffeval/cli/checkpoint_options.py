@@ -150,6 +150,13 @@ class Sampling:
             rich_help_panel=SAMPLING,
         ),
     ] = False
+    compile: Annotated[
+        str,
+        typer.Option(
+            help="auto, on or off: compile the network; auto where the work ahead pays for it.",
+            rich_help_panel=SAMPLING,
+        ),
+    ] = "auto"
     shard: Annotated[
         str | None,
         typer.Option(

@@ -12,6 +12,8 @@ MAX_BATCH = {"cpu": 256, "cuda": 1024, "mps": 256}
 # Activations of a U-Net forward pass, as multiples of its input; generous, because the halving below is the net.
 _ACTIVATION_FACTOR = 2000
 _BYTES = 4
+# Pixels on a side from which channels-last convolutions are measurably faster on a CPU.
+LEAST_SIDE = 16
 
 
 def pick_device(name: str) -> torch.device:
@@ -58,6 +60,18 @@ def pick_batch(device: torch.device, shape: tuple[int, int, int], *, branches: i
     fitting = max(1, int(0.5 * (free - weights)) // per_image)
     largest = 1 << (fitting.bit_length() - 1)
     return min(MAX_BATCH.get(device.type, 64), largest)
+
+
+def memory_format(device: torch.device, shape: tuple[int, int, int], dtype: torch.dtype) -> torch.memory_format:
+    """The layout of weights that convolutions are fastest in; it moves images by rounding alone.
+
+    Channels last: on a CPU from ``LEAST_SIDE`` pixels on, below which nothing is gained and bfloat16 loses; on a GPU
+    in half precision, whose matrix units take it.
+    """
+    if device.type == "cuda":
+        return torch.contiguous_format if dtype == torch.float32 else torch.channels_last
+    large = device.type == "cpu" and min(shape[1:]) >= LEAST_SIDE
+    return torch.channels_last if large else torch.contiguous_format
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -162,6 +162,7 @@ class Provenance:
         started: UTC, ISO 8601.
         seconds: wall time per stage, summed over continued runs.
         training_step: optimiser steps behind the weights, where the checkpoint says so.
+        compiled: whether the network was compiled: its images then agree to rounding with those of one that was not.
     """
 
     checkpoint: str
@@ -179,6 +180,7 @@ class Provenance:
     started: str
     seconds: Mapping[str, float] = field(default_factory=dict)
     training_step: int | None = None
+    compiled: bool = False
 
 
 @dataclass(frozen=True, slots=True)
