@@ -206,14 +206,16 @@ def _model(scene: Scene) -> Iterator[str]:
 
 
 def _scores(scene: Scene, name: str, checkpoint: Path | str, seed: int) -> Results:
+    """Those that a gate reads."""
     n = scene.sizes.gated
+    at = tuple(count for count in scene.sizes.at if count < n)
     return scene.measured(
         name,
         n,
         lambda out, fresh: diffeval.evaluate(
             checkpoint,
             settings=diffeval.Settings(n=n, seed=seed),
-            at=(n,),
+            at=(*at, n),
             out=out,
             fresh=fresh,
             reporter=scene.reporter,

@@ -25,7 +25,7 @@ def test_one_page_tells_all_of_it(told: tuple[Demo, Heard]) -> None:
     demo, _ = told
     page = demo.page.read_text(encoding="utf-8")
     assert "<title>digits, broken-twin" in page
-    for section in ("scores", "samples", "fid", "modes", "sweep-cfg", "checks"):
+    for section in ("gate", "scores", "samples", "fid", "modes", "sweep-cfg", "checks"):
         assert _section(section) in page, section
     assert demo.verdicts[1].sentence in page
 
