@@ -3,6 +3,7 @@
 import html
 import json
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,9 +14,9 @@ from diffeval.checks.check import CHECKS, Check, Finding, Pictures, Subject
 from diffeval.examine import check
 from diffeval.plan import Settings
 from diffeval.report.page import report
-from diffeval.report.sections.checks import checks, side_by_side
+from diffeval.report.sections.checks import checks, matrix, side_by_side
 from diffeval.report.story import Story, read_told
-from diffeval.report.view import CheckCard
+from diffeval.report.view import CheckCard, Mark
 from diffeval.runs.records import CheckStatus
 
 HOSTILE = "moved by <script>alert(1)</script> & 'more'"
@@ -58,7 +59,9 @@ def _without_scripts(page: str) -> str:
 def test_every_check_is_on_the_page_the_worst_first(run: Path) -> None:
     body = _without_scripts(report([run], run / "page.html").read_text())
     cards = re.findall(
-        r'<article class="check ([a-z-]+)">\s*<h3><span class="badge ([a-z-]+)">.*?<code>([a-z-]+)</code></h3>', body
+        r'<(?:details|div) class="check ([a-z-]+)"[^>]*>.*?<span class="badge ([a-z-]+)[^>]*>.*?<h\d>([a-z-]+)</h\d>',
+        body,
+        flags=re.DOTALL,
     )
     assert cards == [
         ("fail", "fail", "c-fail"),
@@ -66,10 +69,10 @@ def test_every_check_is_on_the_page_the_worst_first(run: Path) -> None:
         ("pass", "pass", "a-pass"),
         ("not-applicable", "not-applicable", "b-absent"),
     ]
-    assert "<strong>What to do:</strong> look at &lt;b&gt;sigma_min&lt;/b&gt;." in body
-    assert "Not the cause: the &lt;u&gt;data&lt;/u&gt;; the schedule." in body
+    assert "<strong>What to do</strong> look at &lt;b&gt;sigma_min&lt;/b&gt;." in body
+    assert "<strong>Not the cause</strong> the &lt;u&gt;data&lt;/u&gt;; the schedule." in body
     assert "There is nothing to see." in body
-    assert body.count("data:image/webp;base64,") == 6
+    assert body.count('class="tile"') == 6
     assert 'alt="row 2: x"' in body
     assert "digits@train" in body
 
@@ -91,8 +94,25 @@ def test_curves_are_drawn_against_the_first_column_and_leave_gaps_out(run: Path)
     assert (error["x"], error["y"]) == ([5, 10], [0.5, 0.25])
     assert (spread["x"], spread["y"]) == ([10], [1.5])
     assert (error["xaxis"], spread["xaxis"]) == ("x", "x2")
-    assert '<th scope="col">steps</th>' in page
-    assert "<td>–</td>" in page
+    assert re.search(r'<th scope="col"[^>]*>steps</th>', page)
+    assert re.search(r"<td[^>]*>–</td>", page)
+    # The check fails: its curves are seen without scripts, too.
+    assert re.search(r'id="c-fail-0"[^>]*><div class="static"[^>]*><svg', page)
+
+
+def test_checks_of_several_runs_stand_beside_each_other_the_worst_first(run: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(run, other)
+    document = json.loads((other / "results.json").read_text())
+    document["checks"] = [{**one, "status": "fail"} for one in document["checks"] if one["name"] == "a-pass"]
+    (other / "results.json").write_text(json.dumps(document))
+    assert list(matrix(read_told([run]))) == []
+    (table,) = matrix(read_told([run, other]))
+    assert [row[0] for row in table.rows] == ["a-pass", "c-fail", "d-warn", "b-absent"]
+    assert table.rows[0][1:] == (Mark("pass", "pass"), Mark("fail", "fail"))
+    assert table.rows[1][1:] == (Mark("fail", "fail"), "–")
+    assert "1 of 4 fail" in table.sentence
+    assert "1 of 1 fail" in table.sentence
 
 
 def test_a_run_that_was_stopped_says_so(run: Path) -> None:
@@ -136,7 +156,7 @@ def test_other_steps_or_seeds_do_not_stand_side_by_side(tiny_checkpoint: Path, t
     for runs in ([one], [one, steps], [one, seed]):
         assert list(side_by_side(read_told(runs))) == []
     page = report([one, steps], tmp_path / "page.html").read_text()
-    assert "Side by side" not in page
+    assert "Side by side: seed" not in page
 
 
 def test_curves_of_the_two_checks_that_draw_their_own(tmp_path: Path) -> None:

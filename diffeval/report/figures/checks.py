@@ -67,8 +67,9 @@ PANELS: Mapping[str, Panels] = {
         {"risk_ratio": 1.0},
     ),
     "timestep-embedding": Panels(
-        "How far the output moves from one timestep to the next",
-        "A smooth curve is good; spikes and zeros are timesteps that the network confuses.",
+        "How far the time embedding moves from one timestep to the next",
+        "As a share of the embedding's own length. Zeros are timesteps that the network cannot tell apart, spikes are "
+        "breaks.",
         {"step_to_next": "step to the next timestep"},
     ),
     "trajectory": Panels(

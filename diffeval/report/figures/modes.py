@@ -52,13 +52,20 @@ def _occupancy(rows: Rows, kind: str, identifier: str) -> Figure:
             )  # fmt: skip
     made = layout("generated share over real share, 95% interval", "")
     names = [label(str(row["mode"])) for row in reversed(shown)]
-    made["yaxis"] = {**made["yaxis"], "type": "category", "categoryorder": "array", "categoryarray": names, "dtick": 1}
+    made["yaxis"] = {
+        **made["yaxis"],
+        "type": "category",
+        "categoryorder": "array",
+        "categoryarray": names,
+        "dtick": 1,
+        "range": [-0.6, len(names) - 0.4],
+    }
     dotted = {"color": "#888888", "dash": "dot"}
     made["shapes"] = [{"type": "line", "x0": 1, "x1": 1, "yref": "paper", "y0": 0, "y1": 1, "line": dotted}]
     differ = sum(row["status"] != "ok" for row in rows)
     sentence = (
         f"{differ} of {len(rows)} modes differ by more than chance and enough to matter. At 1 a mode is drawn as "
-        f"often as real images have it; the largest deficit stands on top{_least(shown)}."
+        f"often as real images have it; the surest deficit stands on top{_least(shown)}."
     )
     table = cells([{name: row[name] for name in SHOWN} for row in rows])
     title = f"Modes by {'class' if kind == 'labels' else 'cluster'}"
@@ -69,7 +76,7 @@ def _occupancy(rows: Rows, kind: str, identifier: str) -> Figure:
 def _least(rows: Rows) -> str:
     known = [row for row in rows if row["ratio"] is not None]
     least = min(known, key=lambda row: _value(row["ratio"]), default=None)
-    return "" if least is None else f": {least['mode']} with {number(_value(least['ratio']))} of its real share"
+    return "" if least is None else f". Least: {least['mode']} with {number(_value(least['ratio']))} of its real share"
 
 
 def _value(value: Param) -> float:
