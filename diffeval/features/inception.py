@@ -10,7 +10,7 @@ from torch import nn
 from diffeval.data.source import Images
 from diffeval.errors import DiffevalError
 from diffeval.features.extractor import EXTRACTORS, Extractor, ExtractorRequest
-from diffeval.features.network import FastMode, NetworkRunner, Outputs
+from diffeval.features.network import FastMode, NetworkRunner, Outputs, fold_batch_norms
 from diffeval.features.resizing import (
     Resizing,
     pick_resizing,
@@ -146,6 +146,7 @@ def inception(request: ExtractorRequest) -> Extractor:
     with torch.device("meta"):  # no initial weights are drawn
         network = FrechetInception(layer)
     fill("inception", network, read_state("inception", weights.path), weights.path)
+    fold_batch_norms(network)
     middle = MIDDLES.get(resizing.name, 128.0)
 
     def prepare(images: Images) -> torch.Tensor:

@@ -35,6 +35,33 @@ class FastMode:
     notes: tuple[str, ...]
 
 
+@torch.no_grad()
+def fold_batch_norms(network: torch.nn.Module) -> int:
+    """Folds batch norms that follow a convolution into its weights, in place; returns how many.
+
+    Found are modules with the two as ``conv`` and ``bn``, in eval mode. The product is taken in float64 and rounded
+    once, so that what comes out differs by rounding alone.
+    """
+    folded = 0
+    for block in network.modules():
+        conv, norm = getattr(block, "conv", None), getattr(block, "bn", None)
+        if not isinstance(conv, torch.nn.Conv2d) or not isinstance(norm, torch.nn.BatchNorm2d):
+            continue
+        assert norm.running_mean is not None, "folded networks have statistics of their own"
+        assert norm.running_var is not None, "folded networks have statistics of their own"
+        scale = (norm.running_var.double() + norm.eps).rsqrt()
+        scale = scale if norm.weight is None else scale * norm.weight.double()
+        bias = -norm.running_mean.double() if conv.bias is None else conv.bias.double() - norm.running_mean.double()
+        shift = bias * scale if norm.bias is None else bias * scale + norm.bias.double()
+        weight = conv.weight.double() * scale.view(-1, 1, 1, 1)
+        # New tensors: the old ones may lie in the file that they were read from.
+        conv.weight = torch.nn.Parameter(weight.to(conv.weight.dtype), requires_grad=False)
+        conv.bias = torch.nn.Parameter(shift.to(conv.weight.dtype), requires_grad=False)
+        block.bn = torch.nn.Identity()
+        folded += 1
+    return folded
+
+
 class NetworkRunner:
     """Runs a network over uint8 images in batches that fit.
 

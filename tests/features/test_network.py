@@ -11,7 +11,7 @@ from diffeval.data.source import open_source
 from diffeval.drift import drift_sentence
 from diffeval.errors import DiffevalError
 from diffeval.features.extractor import Extracted, Extractor
-from diffeval.features.network import NetworkRunner, Outputs
+from diffeval.features.network import NetworkRunner, Outputs, fold_batch_norms
 from diffeval.progress import SilentReporter
 
 CPU = torch.device("cpu")
@@ -103,6 +103,40 @@ def test_a_compiled_network_sees_batches_of_one_size(
     assert runner.speed_up(draw(1)).tag == "fast"
     assert len(runner(draw(11)).features) == 11
     assert set(network.sizes) == {runner.batch}
+
+
+class _Block(torch.nn.Module):
+    """A convolution and its batch norm, whose statistics are far from 0 and 1."""
+
+    def __init__(self, *, bias: bool, affine: bool) -> None:
+        super().__init__()
+        self.conv = torch.nn.Conv2d(3, 5, 3, bias=bias)
+        self.bn = torch.nn.BatchNorm2d(5, affine=affine)
+        assert self.bn.running_mean is not None
+        assert self.bn.running_var is not None
+        self.bn.running_mean.normal_(2.0)
+        self.bn.running_var.uniform_(0.01, 30.0)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.relu(self.bn(self.conv(x)))
+
+
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("affine", [False, True])
+def test_batch_norms_are_folded_to_rounding(bias: bool, affine: bool) -> None:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = torch.nn.Sequential(_Block(bias=bias, affine=affine), torch.nn.Conv2d(5, 5, 1)).eval()
+        x = torch.randn(4, 3, 9, 9)
+    held = network[0].conv.weight
+    before = held.clone()
+    expected = network(x)
+    assert fold_batch_norms(network) == 1
+    assert torch.equal(held, before), "what was read from a file is left as it is"
+    assert isinstance(network[0].bn, torch.nn.Identity)
+    found = network(x)
+    assert float((found - expected).abs().max() / expected.abs().max()) < 1e-6
+    assert fold_batch_norms(network) == 0
 
 
 class _Linear(torch.nn.Module):
