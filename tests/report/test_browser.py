@@ -58,10 +58,10 @@ class Watched:
             self.asked.append(route.request.url[:80])
             route.abort()
 
-    def draw(self) -> None:
-        """Opens what is closed, and goes past every figure."""
+    def draw(self, figures: str = ".plot") -> None:
+        """Opens what is closed, and goes past figures."""
         self.page.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
-        for plot in self.page.locator(".plot").all():
+        for plot in self.page.locator(figures).all():
             plot.scroll_into_view_if_needed()
             plot.locator("svg.main-svg").first.wait_for(timeout=20000)
 
@@ -152,7 +152,7 @@ def test_panels_stay_wide_enough_to_be_read(browser: Any, synthetic: Path) -> No
     for width, columns in ((390, 1), (1440, 3)):
         with browser.new_context(viewport={"width": width, "height": 900}) as context:
             watched = Watched(context, synthetic)
-            watched.draw()
+            watched.draw("#panels")
             boxes = [box.bounding_box() for box in watched.page.locator("#panels .js-line").all()]
             assert len(boxes) == 6
             assert len({round(box["x"]) for box in boxes}) == columns
@@ -334,7 +334,7 @@ def test_the_theme_changes_is_remembered_and_redraws(browser: Any, synthetic: Pa
     text = "getComputedStyle(document.querySelector('#curve .xtick text')).fill"
     with browser.new_context(color_scheme="light") as context:
         watched = Watched(context, synthetic)
-        watched.draw()
+        watched.draw("#curve")
         before = [watched.page.evaluate(one) for one in (ground, text)]
         watched.page.locator("#theme").press("Enter")
         after = [watched.page.evaluate(one) for one in (ground, text)]

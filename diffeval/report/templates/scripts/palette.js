@@ -18,7 +18,7 @@ const reflow = (layout, width, height) => {
   const starts = [...new Set(panels.map((one) => one.x.domain[0].toFixed(4)))];
   const sizes = new Set(panels.map((one) => (one.x.domain[1] - one.x.domain[0]).toFixed(3)));
   if (panels.length < 2 || starts.length < 2 || sizes.size > 1) return height;
-  const columns = Math.max(1, Math.min(starts.length, Math.floor(width / 250)));
+  const columns = Math.max(1, Math.min(starts.length, Math.floor(width / (isPrinting() ? 215 : 250))));
   const before = Math.ceil(panels.length / starts.length), rows = Math.ceil(panels.length / columns);
   // Pixels: margins of the figure, what lies between two rows of panels, and between two columns.
   const around = 66, between = 84, gap = Math.min(0.12, 62 / width);
@@ -34,6 +34,7 @@ const reflow = (layout, width, height) => {
     for (const note of layout.annotations || []) {
       if (note.moved || note.xref !== "paper" || Math.abs(note.x - old[0]) > 1e-6 || Math.abs(note.y - old[1]) > 1e-6) continue;
       Object.assign(note, {x: one.x.domain[0], y: one.y.domain[1], moved: true});
+      if (width / columns < 235) note.font = {...note.font, size: 10.5};
     }
   });
   for (const note of layout.annotations || []) delete note.moved;
