@@ -16,7 +16,7 @@ from diffeval.report.figures.marks import bars, colour_of, heat, lines
 from diffeval.report.figures.scales import Scale, scale_of
 
 # Pixels that a figure is wide, and that a letter is, on average, at the size of the text.
-WIDTH, LETTER, SIZE = 900, 6.4, 12
+WIDTH, LETTER, SIZE = 900, 6.9, 12
 # A figure that would need more bytes is left to plotly: the page would grow by what few look at.
 MOST_BYTES = 25_000
 Trace = Mapping[str, Any]
