@@ -146,8 +146,8 @@ def _beside(place: int, one: RuleOutcome, low: float, high: float) -> Iterator[d
 
 def _sentence(shown: Sequence[RuleOutcome]) -> str:
     """How many rules ended how, and the change that decides, with its numbers."""
-    counts = {status: sum(one.status == status for one in shown) for status in ORDER}
-    ended = ", ".join(f"{count} {WORD[status].lower()}" for status, count in counts.items() if count)
+    words = [status_word(one) for one in sorted(shown, key=lambda one: (one.level == "warn", ORDER.index(one.status)))]
+    ended = ", ".join(f"{words.count(word)} {word}" for word in dict.fromkeys(words))
     deciding = [one for one in shown if one.level == "error"] or list(shown)
     worst = max(deciding, key=lambda one: (-ORDER.index(one.status), _shares(one)[2]))
     most = _shares(worst)[2]

@@ -17,12 +17,11 @@ from diffeval.runs.records import CheckResult, Null
 from diffeval.runs.words import interval_text, number, score_title
 
 NONE = "–"
-# Pairs of runs that are named before the rest is counted.
-MOST = 3
 LETTERS = (
     "Runs that share a small letter cannot be told apart at 95% (all pairs of a score, corrected by Holm); ▲ marks "
     "runs that may be the best, where some are proven worse."
 )
+PAIRS = "A pair is told apart at 95%, corrected by Holm for the pairs that compare; those of other settings do not."
 TWO = "Differences are those of the first run less the second, with 95% intervals."
 
 
@@ -65,17 +64,18 @@ def _null(one: Compared, runs: Sequence[Told]) -> Null | None:
 
 def _table(found: Comparison, places: Places) -> Rows:
     runs, two = range(len(places.at)), len(places.at) == 2
-    columns = ("score", *places.columns, *(["difference"] if two else []), "what is proven")
+    columns = ("score", "what is proven", *(["difference"] if two else []), *places.columns)
     rows: list[tuple[Text, ...]] = [
         (
             one.score,
-            *(_cell(one, run) for run in runs),
-            *([_difference(one)] if two else []),
             _proven(one, places.called),
+            *([_difference(one)] if two else []),
+            *(_cell(one, run) for run in runs),
         )
         for one in found.scores
     ]
-    return Rows("Every score by run", TWO if two else LETTERS, columns, tuple(rows), tall=True)
+    said = TWO if two else LETTERS if any(one.ranks for one in found.scores) else PAIRS
+    return Rows("Every score by run", said, columns, tuple(rows), tall=True)
 
 
 def _cell(one: Compared, run: int) -> Text:
@@ -110,16 +110,20 @@ def _proven(one: Compared, names: Sequence[str]) -> Text:
         why = "; ".join(dict.fromkeys(pair.why for pair in one.pairs))
         return Mark("not-applicable", "other protocol" if differ else why)
     proven = [(pair.better, sum(pair.runs) - pair.better) for pair in judged if pair.better is not None]
-    left_out = len(one.pairs) - len(judged)
-    behind = f"; {left_out} pairs do not compare" if left_out else ""
     if not proven:
-        return Mark("same", f"not told apart{behind}")
-    if one.ranks and len(names) > 2:
+        return Mark("same", "not told apart")
+    if len(names) == 2:
+        beyond = ", beyond real images" if one.real[proven[0][0]] is not None else ""
+        return Mark("better", f"{names[proven[0][0]]} is better{beyond}")
+    if one.ranks:
         best = [run for run in one.order if one.ranks[run][0] == 1]
-        return f"best: {' or '.join(names[run] for run in best)}; {len(proven)} of {len(judged)} pairs told apart"
-    said = ", ".join(f"{names[better]} before {names[worse]}" for better, worse in proven[:MOST])
-    more = f" and {len(proven) - MOST} more pairs" if len(proven) > MOST else ""
-    return Mark("better", f"{names[proven[0][0]]} is better") if len(names) == 2 else f"{said}{more}{behind}"
+        said = [names[run] + (" (beyond real images)" if one.real[run] is not None else "") for run in best]
+        return f"best: {' or '.join(said)}; {len(proven)} of {len(judged)} pairs told apart"
+    worse = dict.fromkeys(loser for _, loser in proven)
+    return "; ".join(
+        f"{', '.join(names[winner] for winner, other in proven if other == loser)} before {names[loser]}"
+        for loser in worse
+    )
 
 
 def _notes(found: Comparison, names: Sequence[str]) -> Iterator[Block]:

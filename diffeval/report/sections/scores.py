@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
+from diffeval.compare.uncertain import USUAL
 from diffeval.report.changes import Change, change_of, signed
 from diffeval.report.rows import rows_of
 from diffeval.report.sections import section
@@ -94,8 +95,16 @@ def _detail(score: Score, change: Change | None) -> Iterator[str]:
     elif score.std_error is not None:
         yield f"standard error {number(score.std_error)}"
     if score.null is not None:
-        yield f"real images {number(score.null.value)} (n={score.null.n:,})"
+        beyond = "beyond " if _beyond(score) else ""
+        yield f"{beyond}real images {number(score.null.value)} (n={score.null.n:,})"
     yield f"n={score.n:,} · {'higher' if score.higher_is_better else 'lower'} is better"
+
+
+def _beyond(score: Score) -> bool:
+    """Whether a score that should be high is above what real images read: that is no quality."""
+    if score.null is None or score.value is None or not score.higher_is_better:
+        return False
+    return score.value > score.null.value + USUAL * (score.null.std_error or 0.0)
 
 
 def _compared(changes: Sequence[Change], story: Story) -> str:
