@@ -58,6 +58,8 @@ def _of_verdict(one: Judged, story: Story) -> Banner:
     about = about_run(one.first)
     if story.baseline is not None:
         about += f" · against {story.baseline.checkpoint} {story.baseline.sha256[:8]}, {story.baseline.made[:10]}"
-    sentence = f"{verdict.sentence[0].upper()}{verdict.sentence[1:]}."
+    said = verdict.sentence.removeprefix("gate: ").rstrip(".")
+    # A path at its beginning stays what it is.
+    sentence = f"{said if verdict.status == 'error' else said[0].upper() + said[1:]}."
     name = one.first.name if sum(other.first.subject == one.first.subject for other in story.verdicts) > 1 else ""
     return Banner(verdict.status, WORD[verdict.status], sentence, name or one.first.subject, about)

@@ -86,8 +86,8 @@ def test_the_sentence_has_the_numbers_of_the_worst_rule_that_decides(story: Stor
     figure = margin_plot(story.verdicts[0].verdict.outcomes, "m")
     assert figure is not None
     assert figure.sentence.startswith(
-        "Of 2 rules about a change: 1 PASS, 1 warn: fail. The largest among the worst, fid, is worse by 0.2 "
-        "(0.1178 .. 0.2822), 0.4 is allowed: it may reach 0.7056 times its margin."
+        "Of 2 rules about a change: 1 PASS, 1 warn: fail. The nearest to its margin, fid, is worse by 0.2 "
+        "(0.1178 .. 0.2822), 0.4 is allowed; it may reach 0.7056 times its margin."
     )
 
 

@@ -151,10 +151,11 @@ def _sentence(shown: Sequence[RuleOutcome]) -> str:
     deciding = [one for one in shown if one.level == "error"] or list(shown)
     worst = max(deciding, key=lambda one: (-ORDER.index(one.status), _shares(one)[2]))
     most = _shares(worst)[2]
-    reach = f"{number(most)} times its margin" if most > 0 else "better than the baseline"
+    reach = f"; it may reach {number(most)} times its margin" if most > 0 else ""
+    which = "The nearest to its margin" if worst.status == "pass" else "The worst"
     return (
-        f"Of {len(shown)} rules about a change: {ended}. The largest among the worst, {title_of(worst)}, "
-        f"{_said(worst)}: it may reach {reach}. A rule passes where the whole line lies left of the margin, and is "
+        f"Of {len(shown)} rules about a change: {ended}. {which}, {title_of(worst)}, {_said(worst)}{reach}. "
+        "A rule passes where the whole line lies left of the margin, and is "
         "beyond it where the whole line lies right of it (one-sided 95% bounds to either side)."
     )
 
@@ -163,6 +164,8 @@ def _said(one: RuleOutcome) -> str:
     assert one.change is not None, "a rule about the baseline has one"
     assert one.bound is not None, "it was chosen for that"
     assert one.other_bound is not None, "it comes with the other"
+    if not one.change and not one.bound and not one.other_bound:
+        return f"is the same, {number(one.limit or 0.0)} is allowed"
     way = "is worse by" if one.change > 0 else "is better by" if one.change < 0 else "differs by"
     ends = interval_text((-one.bound, -one.other_bound) if one.change < 0 else (one.other_bound, one.bound))
     return f"{way} {number(abs(one.change))} ({ends}), {number(one.limit or 0.0)} is allowed"

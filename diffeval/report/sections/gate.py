@@ -35,7 +35,7 @@ def gate(story: Story) -> list[Block]:
 def _of_verdict(one: Judged, place: int) -> Iterator[Block]:
     verdict = one.verdict
     if not verdict.outcomes:
-        yield Note(verdict.sentence, "Nothing was judged.", "warn")
+        yield Note(verdict.sentence.removeprefix("gate: "), "Nothing was judged.", "warn")
         return
     for figure in (
         margin_plot(verdict.outcomes, f"margins-{place}"),
