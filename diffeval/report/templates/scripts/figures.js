@@ -15,6 +15,7 @@ const drawFigure = (id, forced) => {
   const {data, layout, tall} = dressed(figures.get(id), width, Number(box.dataset.height));
   box.style.setProperty("--height", `${tall}px`);
   drawnAt.set(id, width);
+  if (layout.width > width) box.tabIndex = 0; else box.removeAttribute("tabindex");
   Plotly.react(box, data, layout, config);
 };
 ready(() => {

@@ -47,8 +47,12 @@ const legendRows = (data, width) => {
   return names.length < 2 ? 1 : Math.ceil(names.reduce((sum, one) => sum + Math.min(one, width), 0) / Math.max(width - 60, 200));
 };
 
-const dressed = (text, width, height) => {
+// Where words stand in the right margin, a narrow window would leave nothing in between: the box scrolls instead.
+const wordy = 620;
+
+const dressed = (text, room, height) => {
   const {data, layout} = JSON.parse(isDark() ? recoloured(text) : text);
+  const width = (layout.margin || {}).r > 60 ? Math.max(room, wordy) : room;
   const colour = (name) => getComputedStyle(root).getPropertyValue(name).trim();
   const ink = colour("--ink"), muted = colour("--muted"), line = colour("--line"), firm = colour("--firm");
   const family = getComputedStyle(document.body).fontFamily;
