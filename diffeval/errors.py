@@ -13,9 +13,9 @@ LONGEST = 1500
 _ACTING, _TURNING = ("Cc", "Cs", "Zl", "Zp"), "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u200e\u200f"
 
 
-def in_line(text: str) -> str:
-    """A text in one line of bounded length: what would break it, or act on a terminal, is escaped."""
-    shown = text if len(text) <= LONGEST else f"{text[: LONGEST - 100]} ... {text[-80:]}"
+def in_line(text: str, most: int = LONGEST) -> str:
+    """A text in one line of at most so many characters: what would break it, or act on a terminal, is escaped."""
+    shown = text if len(text) <= most else f"{text[: 2 * most // 3]} ... {text[-most // 4 :]}"
     if shown.isascii() and shown.isprintable():
         return shown
     return "".join(one.encode("unicode_escape").decode() if _acts(one) else one for one in shown)

@@ -50,7 +50,7 @@ def require_sound(kind: Any, config: Mapping[str, Any], folder: Path, tensors: i
         raise DiffevalError(
             f"checkpoint: {where} describes no {kind.__name__} that diffusers can make: {one_line(error)}; restore it"
         ) from error
-    shape = _shape(network)
+    shape = _shape(network, where)
     if shape is not None:
         _require_room(network, shape, where)
 
@@ -62,13 +62,15 @@ def _counts(value: Any, blocks: int) -> Iterator[int]:
             yield one
 
 
-def _shape(network: torch.nn.Module) -> tuple[int, int, int] | None:
+def _shape(network: torch.nn.Module, where: Path) -> tuple[int, int, int] | None:
     """(C, H, W) that the configuration declares; None where it leaves that open."""
     config: Any = network.config
     size = config.sample_size
-    sides = (size, size) if isinstance(size, int) else size
-    if not isinstance(sides, list | tuple) or len(sides) != 2 or not all(type(one) is int for one in sides):
+    if size is None:
         return None
+    sides = size if isinstance(size, list | tuple) else (size, size)
+    if len(sides) != 2 or not all(type(one) is int and one > 0 for one in sides):
+        raise DiffevalError(f"checkpoint: {where} says sample_size {size!r}, needs a side, or a height and a width")
     return int(config.in_channels), int(sides[0]), int(sides[1])
 
 

@@ -5,7 +5,7 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, get_args
 
-from diffeval.errors import DiffevalError
+from diffeval.errors import DiffevalError, in_line
 from diffeval.ranks import parse_share
 from diffeval.registry import did_you_mean
 from diffeval.runs.records import Keep
@@ -13,6 +13,10 @@ from diffeval.runs.records import Keep
 if TYPE_CHECKING:
     from diffeval.cli.options import Sampling
     from diffeval.plan import Settings
+
+
+# Images that a run can count, and that a machine can take at once: beyond these a value is a slip of the finger.
+MOST_IMAGES, MOST_BATCH = 10**12, 65_536
 
 
 def counts(text: str | None, option: str = "--at") -> Sequence[int] | None:
@@ -26,7 +30,7 @@ def counts(text: str | None, option: str = "--at") -> Sequence[int] | None:
     values = []
     for part in text.split(","):
         cleaned = part.strip().replace("_", "")
-        if not (cleaned.isascii() and cleaned.isdigit()) or int(cleaned) < 1:
+        if not (cleaned.isascii() and cleaned.isdigit()) or len(cleaned) > 15 or int(cleaned) < 1:
             raise DiffevalError(
                 f"{option}: {part.strip()!r} is no count; write whole numbers, e.g. {option} 1000,2500,5000"
             )
@@ -75,10 +79,20 @@ def interval(text: str | None) -> tuple[float, float] | None:
         raise DiffevalError(f"--interval: {text!r} is not two noise levels; write LOW:HIGH, e.g. 0.3:5") from None
 
 
+def _require_below(option: str, value: int, most: int) -> None:
+    if value > most:
+        raise DiffevalError(
+            f"{option}: {in_line(str(value), 60)} is more than {most:,}, the most that is taken; lower it"
+        )
+
+
 def settings_of(sampling: "Sampling", n: int) -> "Settings":
     """The sampling options as settings."""
     from diffeval.plan import Settings
 
+    _require_below("--n", n, MOST_IMAGES)
+    if sampling.batch is not None:
+        _require_below("--batch", sampling.batch, MOST_BATCH)
     shard = None if sampling.shard is None else parse_share(sampling.shard)
     given = dataclasses.asdict(sampling)
     return Settings(n=n, **{**given, "interval": interval(sampling.interval), "shard": shard})

@@ -22,7 +22,7 @@ def read_log(path: Path) -> list[dict[str, Any]]:
 
 def cut_log(path: Path, step: int) -> None:
     """Drops the rows behind ``step``, which the continued run will write again."""
-    kept = [row for row in read_log(path) if row["step"] <= step]
+    kept = [row for row in read_log(path) if isinstance(row, dict) and row.get("step", step + 1) <= step]
     replace_text(path, "".join(json.dumps(row) + "\n" for row in kept))
 
 

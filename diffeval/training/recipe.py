@@ -9,7 +9,7 @@ from diffusers import UNet2DModel
 from diffeval.diffusion.prediction import PREDICTION_TYPES, PredictionType
 from diffeval.diffusion.sampling import DTYPES
 from diffeval.diffusion.schedule import SCHEDULE_NAMES
-from diffeval.errors import DiffevalError
+from diffeval.errors import DiffevalError, in_line
 from diffeval.registry import did_you_mean
 
 LearningRate = Literal["cosine", "constant"]
@@ -103,9 +103,12 @@ class Recipe:
             ("--steps", self.steps, 1, 1 << 30),
             ("--timesteps", self.timesteps, 10, 100_000),
             ("--clip", self.clip, 1e-6, 1e6),
+            ("--warmup", self.warmup, 0, 1 << 30),
+            ("--seed", self.seed, 0, (1 << 63) - 1),
         ):
             if not least <= value <= most:
-                raise DiffevalError(f"train: {option} is {value:g}, must be from {least:g} to {most:g}")
+                got = f"{value:g}" if isinstance(value, float) else in_line(str(value), 60)
+                raise DiffevalError(f"train: {option} is {got}, must be from {least:g} to {most:g}")
 
     def differs_from(self, other: "Recipe") -> str | None:
         """Why a run of the other recipe cannot be continued with this one; more steps are fine at a constant rate."""

@@ -15,7 +15,7 @@ from diffusers.training_utils import EMAModel
 from diffeval.checkpoints.card import Card, DeclaredSampler
 from diffeval.data.pixels import InMemory
 from diffeval.data.source import ImageSource, absolute
-from diffeval.diffusion.batching import pick_device
+from diffeval.diffusion.batching import is_out_of_memory, pick_device
 from diffeval.errors import DiffevalError, StoppedError
 from diffeval.progress import Reporter, SilentReporter
 from diffeval.runs import provenance
@@ -235,8 +235,12 @@ def train(
     except (StoppedError, KeyboardInterrupt):
         _mark(run, "stopped")
         raise
-    except BaseException:
+    except BaseException as error:
         _mark(run, "failed")
+        if is_out_of_memory(error):
+            raise DiffevalError(
+                f"train: out of memory with a batch of {recipe.batch}; give a smaller --batch or --preset"
+            ) from error
         raise
     finally:
         run.release()

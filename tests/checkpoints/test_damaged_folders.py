@@ -48,7 +48,10 @@ def changed(tmp_path: Path) -> Change:
         ({"block_out_channels": [-8, -8]}, "describes no UNet2DModel"),
         ({"down_block_types": [1, 2]}, "describes no UNet2DModel"),
         ({"in_channels": float("nan")}, "describes no UNet2DModel"),
-        ({"sample_size": 0}, "fails|is none|needs"),
+        ({"sample_size": 0}, "sample_size 0, needs a side"),
+        ({"sample_size": 8.5}, r"sample_size 8\.5, needs a side"),
+        ({"sample_size": ["8", 8]}, "needs a side"),
+        ({"sample_size": [8]}, "needs a side"),
     ],
 )
 def test_a_network_that_no_machine_could_hold_is_refused_before_it_is_made(

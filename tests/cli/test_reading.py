@@ -67,3 +67,13 @@ def test_mistakes_are_one_line(words: tuple[str, ...], line: str) -> None:
     assert "Traceback" not in done.output
     assert len([text for text in done.stderr.splitlines() if text.startswith("error:")]) == 1
     assert not Path("out").exists()
+
+
+@pytest.mark.parametrize(
+    "words", [("--n", "1" + "0" * 30), ("--batch", "1" + "0" * 9), ("--at", "1" + "0" * 20), ("--n", "9" * 400)]
+)
+def test_numbers_beyond_any_run_are_refused_in_one_line(words: tuple[str, ...]) -> None:
+    done = CliRunner().invoke(make_app(), ["fid", "digits", "--dry-run", *words])
+    assert done.exit_code == 2
+    assert words[0] in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1

@@ -306,3 +306,18 @@ def test_a_damaged_state_is_one_line(tiny_checkpoint: Path, tmp_path: Path) -> N
     (copy / "state.pt").write_bytes(b"garbage")
     with pytest.raises(DiffevalError, match=r"cannot read .*state\.pt: [^\n]*; train anew"):
         train(open_source("digits"), Recipe(steps=4, batch=16, warmup=1), copy, device="cpu", resume=True)
+
+
+def test_a_batch_that_memory_does_not_hold_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(self: Training) -> dict[str, float | int]:
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 8589934592 bytes")
+
+    monkeypatch.setattr(Training, "advance", full)
+    with pytest.raises(DiffevalError, match="out of memory with a batch of 16; give a smaller --batch"):
+        train(open_source("digits"), SMALL, tmp_path / "out", device="cpu")
+
+
+@pytest.mark.parametrize(("option", "value"), [("seed", -1), ("seed", 10**400), ("warmup", -1), ("warmup", 10**30)])
+def test_a_number_of_any_length_is_refused_in_one_line(option: str, value: int) -> None:
+    with pytest.raises(DiffevalError, match=f"--{option} is .*must be from 0 to"):
+        Recipe(**{option: value}).check()  # type: ignore[arg-type]
