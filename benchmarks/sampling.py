@@ -1,18 +1,19 @@
-"""Our sampling loop against diffusers' ``DDIMPipeline`` on the same unconditional network, interleaved in one run.
+"""Our sampling against diffusers' ``DDIMPipeline`` on the same unconditional networks, in turns.
 
-    python benchmarks/sampling.py [--images 256] [--batch 64] [--repeats 5] [--device cpu]
+    python benchmarks/sampling.py [--turns 5] [--threads 2] [--device cpu] [--networks 8,32]
 
-Both get the same initial noise and the same scheduler settings; the pixels must agree to one level of uint8, or the
-script fails. The network is diffeval's 8-pixel preset with seeded random weights: what is compared is the loop, not
-the model.
+All get the same initial noise and the same scheduler settings; in float32 the pixels must agree to one level of uint8
+on all but one in a thousand, or the script fails. The networks are diffeval's presets for 8 and 32 pixels with seeded
+random weights, as speed does not depend on what they have learnt. Forward images are network calls times images. The
+share of the matrix-product rate is the network's multiplications per second over those of a 1024 x 1024 product in
+float32 on the same threads. Each contestant has a process of its own; warm-up is its first piece of work, compiling
+included, and is not part of the rates. About 15 minutes on 2 cores, most of it compiling.
 """
 
 import argparse
 import dataclasses
-import statistics
 import time
-from contextlib import contextmanager
-from types import SimpleNamespace
+from collections.abc import Callable
 from typing import Any
 from unittest import mock
 
@@ -20,86 +21,158 @@ import numpy as np
 import torch
 from diffusers import DDIMPipeline, DDIMScheduler
 from record import save
+from torch.utils.flop_counter import FlopCounterMode
+from turns import Taken, Work, take_turns
 
+from diffeval.compiling import CompiledNetwork
 from diffeval.diffusion.noise import initial_noise
 from diffeval.diffusion.samplers import named_sampler
 from diffeval.diffusion.sampling import Generator
 from diffeval.diffusion.schedule import named_schedule
 from diffeval.training.recipe import make_network, preset_for
 
-SHAPE, STEPS = (1, 8, 8), 20
+STEPS = 10
+# Images of a piece of work, and images per call, by pixels on a side.
+IMAGES, BATCH = {8: 128, 32: 8}, {8: 64, 32: 8}
+STOCK = "diffusers DDIMPipeline, float32"
+WAYS: dict[str, dict[str, Any]] = {
+    STOCK: {"stock": True},
+    "diffeval, float32": {},
+    "diffeval, float32, channels last": {"last": True},
+    "diffeval, float32, compiled": {"last": True, "compiled": True},
+    "diffeval, bf16": {"dtype": "bf16"},
+    "diffeval, bf16, compiled": {"last": True, "compiled": True, "dtype": "bf16"},
+}
 
 
-def network(device: torch.device) -> Any:
+def shape_of(size: int) -> tuple[int, int, int]:
+    return (1 if size == 8 else 3, size, size)
+
+
+def network(size: int) -> Any:
     """The preset with seeded random weights."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        return make_network(preset_for(SHAPE[1], None), SHAPE, 0).eval().to(device)
+        return make_network(preset_for(size, None), shape_of(size), 0).eval().requires_grad_(False)
 
 
-@contextmanager
-def given_noise(noise: torch.Tensor) -> Any:
-    """Lets the pipeline start from our noise; it has no argument for that."""
-    with mock.patch("diffusers.pipelines.ddim.pipeline_ddim.randn_tensor", return_value=noise):
-        yield
+def make(
+    size: int, threads: int, device: str, *, stock: bool = False, last: bool = False, compiled: bool = False,
+    dtype: str = "fp32",
+) -> Work:  # fmt: skip
+    """A contestant's work: images of ``IMAGES`` indices."""
+    torch.set_num_threads(threads)
+    place = torch.device(device)
+    unet = network(size).to(place)
+    if last:
+        unet = unet.to(memory_format=torch.channels_last)
+    run = _theirs(unet, size, place) if stock else _ours(unet, size, place, dtype, compiled=compiled)
+
+    def work() -> tuple[float, Any]:
+        started = time.perf_counter()
+        made = np.concatenate(
+            [run(range(start, start + BATCH[size])) for start in range(0, IMAGES[size], BATCH[size])]
+        )
+        return time.perf_counter() - started, made
+
+    return work
+
+
+def _ours(unet: Any, size: int, device: torch.device, dtype: str, *, compiled: bool) -> Callable[[range], np.ndarray]:
+    called = CompiledNetwork(unet, (BATCH[size],), device) if compiled else unet
+    schedule = named_schedule("linear")
+    generator = Generator(
+        denoiser=lambda x, t, condition: called(x, t.expand(len(x))).sample, shape=shape_of(size), schedule=schedule,
+        prediction="epsilon", sampler=dataclasses.replace(named_sampler("ddim", schedule, "epsilon")), steps=STEPS,
+        w=None, classes=0, null_class=None, seed=0, device=device, dtype=dtype, decode=lambda x: x,
+    )  # fmt: skip
+    return generator.images
+
+
+def _theirs(unet: Any, size: int, device: torch.device) -> Callable[[range], np.ndarray]:
+    pipeline = DDIMPipeline(unet, DDIMScheduler(timestep_spacing="trailing"))
+    pipeline.set_progress_bar_config(disable=True)
+
+    def run(indices: range) -> np.ndarray:
+        noise = initial_noise(0, indices, shape_of(size)).to(device)
+        # The pipeline has no argument for noise to start from.
+        with mock.patch("diffusers.pipelines.ddim.pipeline_ddim.randn_tensor", return_value=noise):
+            found = pipeline(
+                batch_size=len(indices), num_inference_steps=STEPS, use_clipped_model_output=True, output_type="np"
+            ).images
+        pixels: np.ndarray = np.rint(found.transpose(0, 3, 1, 2) * 255).astype(np.uint8)
+        return pixels
+
+    return run
+
+
+def product(threads: int, device: str) -> Work:
+    """Matrix products, as the rate of the machine."""
+    torch.set_num_threads(threads)
+    x = torch.randn(1024, 1024, device=device)
+
+    def work() -> tuple[float, Any]:
+        started = time.perf_counter()
+        for _ in range(10):
+            torch.mm(x, x)
+        if x.is_cuda:
+            torch.cuda.synchronize()
+        return (time.perf_counter() - started) / 10, None
+
+    return work
+
+
+def contestant(**arguments: Any) -> Work:
+    """Sampling, or matrix products."""
+    return product(**arguments) if "size" not in arguments else make(**arguments)
+
+
+def flops(size: int) -> int:
+    """Multiplications and additions of one forward image."""
+    with FlopCounterMode(display=False) as counter, torch.inference_mode():
+        network(size)(torch.zeros(1, *shape_of(size)), torch.tensor(1))
+    return int(counter.get_total_flops())
+
+
+def rows_of(size: int, found: dict[str, Taken], device: str) -> list[dict[str, Any]]:
+    stock, products = found[STOCK], found["product"]
+    rows = []
+    for name in WAYS:
+        one = found[name]
+        gap = np.abs(one.first.astype(int) - stock.first.astype(int))
+        if "float32" in name:
+            assert gap.max() <= 1, f"{name} differs by {gap.max()} levels"
+            assert (gap > 0).mean() <= 0.001, f"{name} differs in {(gap > 0).mean():.2%} of the pixels"
+        forwards = IMAGES[size] * STEPS
+        rate = flops(size) * forwards / one.median
+        rows.append(
+            {
+                "network": f"{size}x{size}", "contestant": name, "device": device, "batch": BATCH[size],
+                "forward images/s": forwards / one.median, "images/s": IMAGES[size] / one.median,
+                "times diffusers": one.times_as_fast_as(stock),
+                "share of matrix-product rate": rate / (2 * 1024**3 / products.median),
+                "warm-up s": one.warm_up, "peak memory GB": one.peak_bytes / 1e9,
+                "pixels that differ": float((gap > 0).mean()), "by at most": int(gap.max()),
+            }
+        )  # fmt: skip
+    return rows
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--images", type=int, default=256)
-    parser.add_argument("--batch", type=int, default=64)
-    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--turns", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--device", default="cpu")
-    options: SimpleNamespace = SimpleNamespace(**vars(parser.parse_args()))
-    device = torch.device(options.device)
-    unet = network(device)
-    schedule = named_schedule("linear")
-    sampler = named_sampler("ddim", schedule, "epsilon")
-    generator = Generator(
-        denoiser=lambda x, t, condition: unet(x, t).sample, shape=SHAPE, schedule=schedule, prediction="epsilon",
-        sampler=dataclasses.replace(sampler), steps=STEPS, w=None, classes=0, null_class=None, seed=0, device=device,
-        dtype="fp32", decode=lambda x: x,
-    )  # fmt: skip
-    pipeline = DDIMPipeline(unet, DDIMScheduler(timestep_spacing="trailing"))
-    pipeline.set_progress_bar_config(disable=True)
-
-    def ours() -> np.ndarray:
-        starts = range(0, options.images, options.batch)
-        return np.concatenate([generator.images(range(s, min(s + options.batch, options.images))) for s in starts])
-
-    def theirs() -> np.ndarray:
-        parts = []
-        for start in range(0, options.images, options.batch):
-            indices = range(start, min(start + options.batch, options.images))
-            with given_noise(initial_noise(0, indices, SHAPE).to(device)):
-                found = pipeline(
-                    batch_size=len(indices), num_inference_steps=STEPS, use_clipped_model_output=True, output_type="np"
-                ).images
-            parts.append(np.rint(found.transpose(0, 3, 1, 2) * 255).astype(np.uint8))
-        return np.concatenate(parts)
-
-    seconds: dict[str, list[float]] = {"diffeval": [], "diffusers": []}
-    pixels = {}
-    for name, run in (("diffeval", ours), ("diffusers", theirs)):
-        pixels[name] = run()  # warm-up, and the images to compare
-    gap = np.abs(pixels["diffeval"].astype(int) - pixels["diffusers"].astype(int))
-    assert gap.max() <= 1, f"the loops differ by {gap.max()} levels"
-    for _ in range(options.repeats):
-        for name, run in (("diffeval", ours), ("diffusers", theirs)):
-            started = time.perf_counter()
-            run()
-            seconds[name].append(time.perf_counter() - started)
-    base = statistics.median(seconds["diffeval"])
-    rows = [
-        {
-            "contestant": name, "device": str(device), "images": options.images, "batch": options.batch,
-            "steps": STEPS, "seconds": statistics.median(times),
-            "images_per_second": options.images / statistics.median(times),
-            "ratio": statistics.median(times) / base, "pixels_that_differ": float((gap > 0).mean()),
-        }
-        for name, times in seconds.items()
-    ]  # fmt: skip
+    parser.add_argument("--networks", default="8,32")
+    options = parser.parse_args()
+    rows = []
+    for size in map(int, options.networks.split(",")):
+        common = {"threads": options.threads, "device": options.device}
+        ways = {name: {"size": size, **common, **way} for name, way in WAYS.items()}
+        found = take_turns(contestant, {"product": common, **ways}, options.turns)
+        rows += rows_of(size, found, options.device)
     save("sampling", rows, libraries=("torch", "diffusers"))
+    print(f"{options.threads} threads, medians over {options.turns} turns")
 
 
 if __name__ == "__main__":
