@@ -132,7 +132,8 @@ class Ranks:
         for rank, one in enumerate(said):
             if "failed" in one:
                 raise StoppedError(
-                    f"ranks: rank {rank} has ended with an error; what is on disk is kept, the same command continues"
+                    f"ranks: rank {rank} has ended with an error; what is on disk is kept, run the same command "
+                    "to continue"
                 )
         return [one["word"] for one in said]
 
@@ -193,20 +194,22 @@ class Ranks:
         token = os.urandom(8).hex()
         if self.first:
             (run / PROBE).write_text(token, encoding="utf-8")
-        told = self.tell({"token": token, "known": known}, reporter)
-        problem = None
-        if told["known"] != known:
-            problem = "reads other files, or was given other options, than rank 0; give all the same"
-        elif not _sees(run / PROBE, told["token"]):
-            problem = (
-                f"on {socket.gethostname()} does not see rank 0's {run}; put --out on a file system that all machines "
-                "share, or run parts apart with --shard I/N and join them with diffeval runs merge"
-            )
-        for rank, said in enumerate(self.gather(problem, reporter)):
-            if said is not None:
-                raise AgreedError(f"ranks: rank {rank} {said}")
-        if self.first:
-            (run / PROBE).unlink(missing_ok=True)
+        try:
+            told = self.tell({"token": token, "known": known}, reporter)
+            problem = None
+            if told["known"] != known:
+                problem = "reads other files, or was given other options, than rank 0; give all the same"
+            elif not _sees(run / PROBE, told["token"]):
+                problem = (
+                    f"on {socket.gethostname()} does not see rank 0's {run}; put --out on a file system that all "
+                    "machines share, or run parts apart with --shard I/N and join them with diffeval runs merge"
+                )
+            for rank, said in enumerate(self.gather(problem, reporter)):
+                if said is not None:
+                    raise AgreedError(f"ranks: rank {rank} {said}")
+        finally:
+            if self.first:
+                (run / PROBE).unlink(missing_ok=True)
 
 
 def _sees(path: Path, token: str) -> bool:

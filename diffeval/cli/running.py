@@ -57,7 +57,8 @@ def reporting(
         if not rank:
             _fail(str(error), type(error).__name__, common, schema)
         elif not known:
-            print(f"error: rank {rank}: {error}", file=sys.stderr)
+            # In one write, or lines of several processes mingle.
+            sys.stderr.write(f"error: rank {rank}: {error}\n")
         raise typer.Exit(int(ExitCode.INTERRUPTED if stopped_by_hand else error.exit_code)) from error
     except KeyboardInterrupt as error:
         reporter.close()
@@ -84,6 +85,6 @@ def _part(part: PartDone, common: Common) -> None:
 
 
 def _fail(message: str, kind: str, common: Common, schema: str) -> None:
-    print(f"error: {message}", file=sys.stderr)
+    sys.stderr.write(f"error: {message}\n")
     if common.json:
         print(json.dumps({"schema": schema, "error": {"kind": kind, "message": message}}))

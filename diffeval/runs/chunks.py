@@ -65,8 +65,13 @@ class ChunkStore:
         Raises:
             LookupError: if fewer than ``n`` are on disk.
         """
-        starts = range(0, n, self.size)
-        return np.concatenate([self.gather_chunk(name, start, min(self.size, n - start)) for start in starts])
+        first = self.gather_chunk(name, 0, min(self.size, n))
+        whole = np.empty((n, *first.shape[1:]), dtype=first.dtype)  # filled piece by piece: never twice in memory
+        whole[: len(first)] = first
+        for start in range(self.size, n, self.size):
+            rows = min(self.size, n - start)
+            whole[start : start + rows] = self.gather_chunk(name, start, rows)
+        return whole
 
     def gather_chunk(self, name: str, start: int, rows: int) -> npt.NDArray[np.generic]:
         """The first ``rows`` rows of array ``name`` in the chunk that begins at ``start``.
