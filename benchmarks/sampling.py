@@ -7,11 +7,15 @@ on all but one in a thousand, or the script fails. The networks are diffeval's p
 random weights, as speed does not depend on what they have learnt. Forward images are network calls times images. The
 share of the matrix-product rate is the network's multiplications per second over those of a 1024 x 1024 product in
 float32 on the same threads. Each contestant has a process of its own; warm-up is its first piece of work, compiling
-included, and is not part of the rates. About 15 minutes on 2 cores, most of it compiling.
+included, and is not part of the rates. ``--clock cpu`` counts the seconds that a contestant's threads worked, for a
+machine that others work on, too; it says nothing of GPUs. About 15 minutes on 2 cores, most of it compiling, with an
+empty cache unless TORCHINDUCTOR_CACHE_DIR names one.
 """
 
 import argparse
 import dataclasses
+import os
+import tempfile
 import time
 from collections.abc import Callable
 from typing import Any
@@ -57,8 +61,8 @@ def network(size: int) -> Any:
 
 
 def make(
-    size: int, threads: int, device: str, *, stock: bool = False, last: bool = False, compiled: bool = False,
-    dtype: str = "fp32",
+    size: int, threads: int, device: str, clock: str, *, stock: bool = False, last: bool = False,
+    compiled: bool = False, dtype: str = "fp32",
 ) -> Work:  # fmt: skip
     """A contestant's work: images of ``IMAGES`` indices."""
     torch.set_num_threads(threads)
@@ -69,11 +73,11 @@ def make(
     run = _theirs(unet, size, place) if stock else _ours(unet, size, place, dtype, compiled=compiled)
 
     def work() -> tuple[float, Any]:
-        started = time.perf_counter()
+        started = now(clock)
         made = np.concatenate(
             [run(range(start, start + BATCH[size])) for start in range(0, IMAGES[size], BATCH[size])]
         )
-        return time.perf_counter() - started, made
+        return (now(clock) - started) / (threads if clock == "cpu" else 1), made
 
     return work
 
@@ -106,18 +110,23 @@ def _theirs(unet: Any, size: int, device: torch.device) -> Callable[[range], np.
     return run
 
 
-def product(threads: int, device: str) -> Work:
+def now(clock: str) -> float:
+    """Seconds of the clock on the wall, or of this process's work."""
+    return time.process_time() if clock == "cpu" else time.perf_counter()
+
+
+def product(threads: int, device: str, clock: str) -> Work:
     """Matrix products, as the rate of the machine."""
     torch.set_num_threads(threads)
     x = torch.randn(1024, 1024, device=device)
 
     def work() -> tuple[float, Any]:
-        started = time.perf_counter()
+        started = now(clock)
         for _ in range(10):
             torch.mm(x, x)
         if x.is_cuda:
             torch.cuda.synchronize()
-        return (time.perf_counter() - started) / 10, None
+        return (now(clock) - started) / 10 / (threads if clock == "cpu" else 1), None
 
     return work
 
@@ -164,13 +173,16 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--networks", default="8,32")
+    parser.add_argument("--clock", choices=("wall", "cpu"), default="wall")
     options = parser.parse_args()
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", tempfile.mkdtemp(prefix="diffeval-compiled-"))
     rows = []
     for size in map(int, options.networks.split(",")):
-        common = {"threads": options.threads, "device": options.device}
+        common = {"threads": options.threads, "device": options.device, "clock": options.clock}
         ways = {name: {"size": size, **common, **way} for name, way in WAYS.items()}
         found = take_turns(contestant, {"product": common, **ways}, options.turns)
-        rows += rows_of(size, found, options.device)
+        told = {"threads": options.threads, "clock": options.clock}
+        rows += [{**row, **told} for row in rows_of(size, found, options.device)]
     save("sampling", rows, libraries=("torch", "diffusers"))
     print(f"{options.threads} threads, medians over {options.turns} turns")
 

@@ -201,7 +201,9 @@ def plan_sampling(checkpoint: Checkpoint, settings: Settings) -> SamplingPlan:
     fitting = pick_batch(device, checkpoint.shape, branches=generator.branches, weights=weights)
     most = min(fitting, max(LEAST_BATCH, 1 << (settings.n - 1).bit_length()))
     _place(checkpoint, device, settings)
-    batch = settings.batch or measured_batch(generator, checkpoint, settings.n, LEAST_BATCH, most)
+    if settings.batch is None and settings.shard is None:  # shards know nothing of each other, and must be alike
+        most = measured_batch(generator, checkpoint, settings.n, LEAST_BATCH, most)
+    batch = settings.batch or most
     return SamplingPlan(generator, batch, batch * max(1, CHUNK // batch))
 
 

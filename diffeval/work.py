@@ -90,7 +90,8 @@ def _maker(job: Job, left: int, reporter: Reporter) -> ImageMaker:
     if before is not None and settings.compile not in ("auto", "on" if before else "off"):
         reporter.note(f"this run was begun {'' if before else 'un'}compiled and goes on so")
     wanted = settings.compile == "on" if before is None else before
-    if before is None and settings.compile == "auto" and ranks.first:
+    # Shards know nothing of each other, and must be alike.
+    if before is None and settings.compile == "auto" and settings.shard is None and ranks.first:
         wanted = worth_it(generator, checkpoint, job.plan.batch, -(-left // ranks.world))
     if not ranks.tell(wanted, reporter):
         job.run.update(compiled=False)
