@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from diffeval.compare.difference import Difference, FewerImagesError, difference_of
-from diffeval.compare.protocols import allowed, differing, named
+from diffeval.compare.protocols import MAKING, SOURCE, Keys, allowed, differing, named
 from diffeval.compare.ranking import LEVEL
 from diffeval.compare.side import Side
 from diffeval.errors import DiffevalError, NoEvidenceError
@@ -42,7 +42,7 @@ def change_of(told: Told, story: Story, title: str) -> Change | None:
             story.may_differ,
         )
         if wrong:
-            return Change(Mark("not-applicable", f"other protocol: {named(wrong)}"))
+            return Change(Mark("not-applicable", f"other protocol: {apart(wrong)}"))
         return changed(difference_of(told.side, other, title, may_differ=story.may_differ))
     except FewerImagesError:
         return Change(Mark("none", "the baseline has another n"))
@@ -63,6 +63,23 @@ def changed(found: Difference) -> Change:
     return Change(Mark("better", f"better, {signed(found.value)}"), found)
 
 
+def apart(keys: Keys) -> str:
+    """Settings that differ, as a phrase; beside ready-made images, how the others were made is none of them."""
+    rest, source = by_source(keys)
+    if source is None:
+        return named(keys)
+    return f"{SOURCE} ({' and '.join(source)})" + (f", {named(rest)}" if rest else "")
+
+
+def by_source(keys: Keys) -> tuple[Keys, tuple[str, str] | None]:
+    """Settings that differ without those that ready-made images do not know, and what either side is instead."""
+    both = keys.get("sampler")
+    if both is None or (both[0] is None) is (both[1] is None):
+        return keys, None
+    left, right = ("ready-made images" if one is None else "sampled ones" for one in both)
+    return {key: pair for key, pair in keys.items() if key not in (*MAKING, SOURCE)}, (left, right)
+
+
 def is_baseline(told: Told, story: Story) -> bool:
     """Whether a run is what others are held against."""
     return any(told.run.path.resolve() == one.run.path.resolve() for one in story.baseline_runs)
@@ -75,12 +92,15 @@ def signed(value: float) -> str:
 
 
 def beside(told: Told, story: Story) -> Side | None:
-    """The baseline's run that holds the scores of a run, or else its first; None without."""
-    if story.baseline is None or told.side is None or is_baseline(told, story):
+    """The baseline's run that holds the scores of a run, or else its first one with scores; None without.
+
+    Checks are held against nothing: each has limits of its own.
+    """
+    if story.baseline is None or told.side is None or not told.titles or is_baseline(told, story):
         return None
     for title in told.titles:
         try:
             return story.baseline.side_with(title)
         except DiffevalError:
             continue
-    return story.baseline.sides[0]
+    return next((side for side in story.baseline.sides if side.titles), None)

@@ -40,6 +40,8 @@ def notices(story: Story) -> Iterator[str]:
     for one in story.runs:
         if one.state.status != "done":
             yield f"{one.name} is {one.state.status}: what follows is what there is so far."
+        elif one.results is None and one.task != "train":
+            yield f"{one.name} has lost its results: results.json is gone. Its first images are all that is left."
         if one.changed:
             yield f"{one.name} was {CHANGED}, and is compared with nothing: {one.changed}."
         for file in one.damaged:

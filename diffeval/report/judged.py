@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from diffeval.errors import DiffevalError, ExitCode
+from diffeval.errors import DiffevalError, ExitCode, NoEvidenceError
 from diffeval.gate.baseline import read_baseline
 from diffeval.gate.evidence import Evidence, of_one_checkpoint
 from diffeval.gate.judge import baseline_of, judge
@@ -69,12 +69,16 @@ def _together(runs: Sequence[Told]) -> Iterator[tuple[Told, ...]]:
 
 
 def _verdict(found: Gate, runs: Sequence[Told], held: Evidence | None) -> Verdict:
-    """What the gate says; where something cannot be read, or was changed, that is the verdict."""
+    """What the gate says; where something cannot be read, was changed, or is not finished, that is the verdict."""
     origin = " + ".join(str(one.run.path) for one in runs)
     try:
         for one in runs:
             if one.changed:
                 raise DiffevalError(f"gate: {one.changed}")
+            if one.state.status != "done":
+                raise NoEvidenceError(
+                    f"gate: {one.run.path} is not finished, it is {one.state.status}; run its command again"
+                )
         return judge(found, of_one_checkpoint([one.side for one in runs if one.side], origin), held, now=_now())
     except DiffevalError as error:
         missing = error.exit_code == ExitCode.NO_EVIDENCE

@@ -15,6 +15,8 @@ MOST = 3
 BUILT_IN = "digits"
 # How commands name ready-made images; ``diffeval.ready`` has it, too, and imports torch.
 READY = "images:"
+# What stands in a command for a checkpoint that nobody knows.
+UNKNOWN = "CHECKPOINT"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -37,10 +39,13 @@ def subject_of(path: Path, results: Results | None) -> str:
     return "/".join((*above[-1:], origin.checkpoint))
 
 
-def spec_of(path: Path, results: Results | None) -> str:
-    """The checkpoint as a command takes it: as it was typed, where that is known."""
+def spec_of(path: Path, results: Results | None, *, is_training: bool) -> str:
+    """The checkpoint as a command takes it: as it was typed, where that is known.
+
+    A training's folder is a checkpoint. Of other runs only the results know what was measured: see ``UNKNOWN``.
+    """
     if results is None:
-        return str(path)
+        return str(path) if is_training else UNKNOWN
     origin = results.provenance
     if origin.checkpoint == BUILT_IN:
         return BUILT_IN

@@ -77,7 +77,7 @@ class Told:
     @property
     def spec(self) -> str:
         """The checkpoint as a command takes it."""
-        return spec_of(self.run.path, self.results)
+        return spec_of(self.run.path, self.results, is_training=self.task == "train")
 
     @property
     def settings(self) -> str:

@@ -1,5 +1,6 @@
 """Runs beside the baseline and beside each other: what is told apart, what does not compare, and training steps."""
 
+import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -162,7 +163,9 @@ def test_checkpoints_of_one_training_stand_at_their_steps(tmp_path: Path) -> Non
     assert (places.title, places.at, places.steps) == ("training step", (600, 200, 400), True)
     figure = next(iter(compare(_story(*runs))))
     assert isinstance(figure, Figure)
-    assert figure.sentence.startswith("fid goes from 3 at training step 200 to 1 at 600; 1 of 1 scores end better")
+    assert figure.sentence.startswith(
+        "fid goes from 3 at training step 200 to 1 at 600; 1 of 1 scores end with a better"
+    )
     assert '"x": [200, 400, 600], "y": [3.0, 2.0, 1.0]' in figure.json, "in the order of training"
     assert _rows(compare(_story(*runs)), "Every score by run").columns[2:] == ("step 600", "step 200", "step 400")
 
@@ -190,6 +193,63 @@ def test_steps_are_those_of_one_training_or_none(
     assert places.steps is bool(title)
     if not title:
         assert places.at == ("A", "B")
+
+
+def test_runs_of_other_settings_are_hollow_and_never_called_best(tmp_path: Path) -> None:
+    # The guided run reads lowest by far, and measures something else; of the two alike the second reads lower.
+    values = {"a": (1.0, 1.0), "b": (0.9, 1.0), "c": (0.1, 7.0)}
+    runs = [
+        write_run(tmp_path / name, [score("fid", value, 0.03)], w=w, sha=name * 64, checkpoint=f"model-{name}")
+        for name, (value, w) in values.items()
+    ]
+    (figure,) = [one for one in compare(_story(*runs)) if isinstance(one, Figure)]
+    assert figure.sentence.startswith("fid reads lowest, which is better, for B: 0.9 (")
+    assert "Hollow marks are runs of other settings, which do not compare with the full ones: C." in figure.sentence
+    traces = [one for one in json.loads(figure.json)["data"] if one["mode"] == "markers"]
+    assert [(one["x"], one["marker"].get("symbol", "circle")) for one in traces] == [
+        (["A", "B"], "circle"),
+        (["C"], "circle-open"),
+    ]
+
+
+def test_no_line_leads_to_a_checkpoint_of_other_settings(tmp_path: Path) -> None:
+    runs = [
+        write_run(
+            tmp_path / str(step), [score("fid", value, 0.1)], sha=f"{step:064d}", checkpoint=f"step-{step}",
+            path=f"out/step-{step}", steps=steps,
+        )
+        for step, value, steps in ((100, 3.0, 10), (200, 2.0, 10), (300, 0.5, 50))
+    ]  # fmt: skip
+    (figure,) = [one for one in compare(_story(*runs)) if isinstance(one, Figure)]
+    assert figure.sentence.startswith("fid goes from 3 at step, as the checkpoints' names say 100 to 2 at 200; 1 of 1")
+    assert "do not compare with the full ones: step 300." in figure.sentence
+    lines = [one["x"] for one in json.loads(figure.json)["data"] if one["mode"] == "lines+markers"]
+    assert lines == [[100, 200], [300]]
+
+
+def test_ready_made_images_beside_sampled_ones_differ_in_that_alone(tmp_path: Path) -> None:
+    made = {"sampler_config": {}, "steps": None, "w": None, "labels": "as given", "rounding": None, "dtype": None}
+    ours = write_run(tmp_path / "a", [score("fid", 1.2, 0.03)], sampler=None, **made)
+    base = write_run(tmp_path / "b", [score("fid", 1.0, 0.04)])
+    story = _story(ours, baseline=[base])
+    assert _cards(story)["fid"].change == Mark(
+        "not-applicable", "other protocol: source (ready-made images and sampled ones)"
+    )
+    rows = _rows(protocol(story), "What differs from the baseline").rows
+    assert [row[:3] for row in rows] == [("source", "ready-made images", "sampled ones")]
+    assert rows[0][3] == Mark("warn", "not compared, unless a gate file allows it (may_differ)")
+
+
+def test_checks_are_held_against_no_baseline(tmp_path: Path) -> None:
+    """Checks have no extractor: beside a baseline of scores that is no difference."""
+    passed = CheckResult("determinism", "pass", "equal")
+    run = write_run(tmp_path / "a", checks=[passed], task="check", extractor=None, resize=None)
+    base = write_run(tmp_path / "b", [score("fid", 1.0, 0.04)])
+    assert not [
+        one
+        for one in protocol(_story(run, baseline=[base]))
+        if isinstance(one, Rows) and one.title == "What differs from the baseline"
+    ]
 
 
 def test_checks_that_end_otherwise_are_a_matrix(tmp_path: Path) -> None:

@@ -86,6 +86,29 @@ def test_a_run_that_has_only_begun_is_shown_where_there_is_anything_to_show(tmp_
     assert page.banners[0].word == "NO GATE"
 
 
+def test_a_run_that_has_only_begun_is_no_checkpoint_in_a_command(tmp_path: Path) -> None:
+    begun = write_run(tmp_path / "a", status="stopped", results=False, grid=True)
+    page = compose(_story(begun))
+    assert dict(page.missing)["Scores"] == "diffeval eval CHECKPOINT --n 10000"
+
+
+def test_a_run_that_lost_its_results_says_so(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "a", [score("fid", 1.0)], grid=True)
+    (run / "results.json").unlink()
+    assert compose(_story(run)).notices == (
+        "a has lost its results: results.json is gone. Its first images are all that is left.",
+    )
+
+
+@pytest.mark.parametrize("status", ["running", "stopped", "failed"])
+def test_a_run_that_is_not_finished_never_passes(tmp_path: Path, status: str) -> None:
+    """Its numbers may be those of fewer images than were asked for; ``diffeval gate`` refuses it, too."""
+    run = write_run(tmp_path / "a", [score("fid", 1.0, 0.01)], status=status)
+    (judged,) = _story(run, gate=_gate(tmp_path)).verdicts
+    assert judged.verdict.status == "no-evidence"
+    assert judged.verdict.sentence == f"gate: {run} is not finished, it is {status}; run its command again"
+
+
 def test_a_moved_run_reads_the_same(tmp_path: Path) -> None:
     run = write_run(tmp_path / "a", [score("fid", 1.0, 0.1)], grid=True)
     before = compose(_story(run)).banners

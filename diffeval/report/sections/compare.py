@@ -3,11 +3,11 @@
 from collections.abc import Iterator, Sequence
 
 from diffeval.compare.comparison import compare_sides
-from diffeval.compare.protocols import DIFFER, named
+from diffeval.compare.protocols import DIFFER
 from diffeval.compare.records import Compared, Comparison
 from diffeval.errors import DiffevalError
 from diffeval.gate.evidence import of_one_checkpoint
-from diffeval.report.changes import signed
+from diffeval.report.changes import apart, signed
 from diffeval.report.figures.history import history
 from diffeval.report.sections import section
 from diffeval.report.story import Story, Told
@@ -133,7 +133,7 @@ def _notes(found: Comparison, names: Sequence[str]) -> Iterator[Block]:
         keys = {key: (values[0], values[place]) for key, values in found.differing.items()}
         keys = {key: both for key, both in keys.items() if both[0] != both[1]}
         if keys:
-            yield Note(f"{names[0]} and {names[place]} differ in {named(keys)}.", "Other settings.", "warn")
+            yield Note(f"{names[0]} and {names[place]} differ in {apart(keys)}.", "Other settings.", "warn")
     pairs = [pair for one in found.scores for pair in one.pairs]
     how = dict.fromkeys(pair.difference.how for pair in pairs if pair.difference is not None and not pair.why)
     if how:

@@ -5,7 +5,7 @@ from typing import Any
 
 from diffeval.compare.protocols import MEASURES, allowed, differing
 from diffeval.compare.side import Side
-from diffeval.report.changes import beside
+from diffeval.report.changes import beside, by_source
 from diffeval.report.facts import facts, protocol_table, provenance_table
 from diffeval.report.sections import section
 from diffeval.report.story import Story, Told
@@ -54,7 +54,10 @@ def _settings(ours: Side, theirs: Side, story: Story) -> Iterator[tuple[Text, ..
     protocols = ours.results.protocol, theirs.results.protocol
     keys = differing(*protocols)
     wrong = allowed(keys, *protocols, story.may_differ)
-    for key, (left, right) in keys.items():
+    rest, source = by_source(keys)
+    if source is not None:
+        yield "source", *source, Mark("warn", MADE) if by_source(wrong)[1] else Mark("pass", TESTED)
+    for key, (left, right) in rest.items():
         if key in wrong:
             mark = Mark("fail", MEASURED) if key in MEASURES else Mark("warn", MADE)
         else:
