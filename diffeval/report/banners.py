@@ -60,6 +60,16 @@ def _of_verdict(one: Judged, story: Story) -> Banner:
         about += f" · against {story.baseline.checkpoint} {story.baseline.sha256[:8]}, {story.baseline.made[:10]}"
     said = verdict.sentence.removeprefix("gate: ").rstrip(".")
     # A path at its beginning stays what it is.
-    sentence = f"{said if verdict.status == 'error' else said[0].upper() + said[1:]}."
+    sentence = f"{said if not verdict.outcomes else said[0].upper() + said[1:]}."
+    unruled = listed(checks_without_rule(one))
+    if unruled:
+        sentence += f" No rule looks at a health check that fails: {unruled}."
     name = one.first.name if sum(other.first.subject == one.first.subject for other in story.verdicts) > 1 else ""
     return Banner(verdict.status, WORD[verdict.status], sentence, name or one.first.subject, about)
+
+
+def checks_without_rule(one: Judged) -> tuple[str, ...]:
+    """Health checks of what was judged that fail, and that the gate file does not name: it may pass all the same."""
+    ruled = {rule.name for rule in one.verdict.outcomes if rule.kind == "check"}
+    checks = [check for run in one.runs if run.results is not None for check in run.results.checks]
+    return tuple(dict.fromkeys(check.name for check in checks if check.status == "fail" and check.name not in ruled))

@@ -183,6 +183,19 @@ def test_evaluations_of_one_checkpoint_are_judged_one_by_one_with_its_checks(tmp
     assert all(len(one.runs) == 2 for one in story.verdicts)
 
 
+def test_a_gate_that_passes_says_which_failing_checks_no_rule_looks_at(tmp_path: Path) -> None:
+    checks = [CheckResult(name, "fail", "it is broken") for name in ("determinism", "memorization")]
+    run = write_run(tmp_path / "a", [score("fid", 1.0, 0.01)], checks)
+    page = compose(_story(run, gate=_gate(tmp_path)))
+    assert (page.banners[0].status, page.banners[0].sentence) == (
+        "pass",
+        "Every rule passes (1). No rule looks at a health check that fails: determinism, memorization.",
+    )
+    named = _gate(tmp_path, f'{LIMIT}[[rule]]\ncheck = "determinism"\n[[rule]]\ncheck = "memorization"\n')
+    (banner,) = compose(_story(run, gate=named)).banners
+    assert (banner.status, "No rule" in banner.sentence) == ("fail", False)
+
+
 def test_the_baseline_itself_is_not_judged(tmp_path: Path) -> None:
     run = write_run(tmp_path / "a", [score("fid", 1.0, 0.1)])
     story = _story(run, gate=_gate(tmp_path), baseline=(run,))
