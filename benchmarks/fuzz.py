@@ -68,6 +68,12 @@ def run_round(kind: Kind, inputs: int, seed: int) -> dict[str, Any]:
     return found
 
 
+def kept() -> dict[tuple[str, int], dict[str, Any]]:
+    """The rounds that are done, each once, those of other processes of this benchmark included."""
+    lines = PARTIAL.read_text().splitlines() if PARTIAL.exists() else []
+    return {(one["kind"], one["seed"]): one for one in map(json.loads, lines)}
+
+
 def table(rounds: list[dict[str, Any]]) -> list[dict[str, object]]:
     """A row for each kind, and their sum."""
     rows: list[dict[str, object]] = []
@@ -91,17 +97,16 @@ def main() -> None:
         work(options.round, options.inputs, options.seed)
         return
     FOLDER.mkdir(exist_ok=True)
-    rounds = [json.loads(line) for line in PARTIAL.read_text().splitlines()] if PARTIAL.exists() else []
-    known = {(one["kind"], one["seed"]) for one in rounds}
     for kind in KINDS:
         for number in range(max(1, options.inputs // kind.heavy // ROUND)):
             seed = options.seed + number
-            if options.only not in kind.name or (kind.name, seed) in known:
+            if options.only not in kind.name or (kind.name, seed) in kept():
                 continue
-            rounds.append(run_round(kind, min(ROUND, options.inputs), seed))
+            done = run_round(kind, min(ROUND, options.inputs), seed)
             with PARTIAL.open("a") as file:
-                file.write(json.dumps(rounds[-1]) + "\n")
-            print(json.dumps(rounds[-1]), file=sys.stderr, flush=True)
+                file.write(json.dumps(done) + "\n")
+            print(json.dumps(done), file=sys.stderr, flush=True)
+    rounds = list(kept().values())
     save("fuzz", table(rounds), libraries=("hypothesis", "torch", "diffusers", "pillow", "numpy"))
     assert not sum(int(one.get("crashed", 0)) for one in rounds), "something crashed; see the rounds above"
 
