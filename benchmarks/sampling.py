@@ -183,7 +183,7 @@ def main() -> None:
         found = take_turns(contestant, {"product": common, **ways}, options.turns)
         told = {"threads": options.threads, "clock": options.clock}
         rows += [{**row, **told} for row in rows_of(size, found, options.device)]
-    save("sampling", rows, libraries=("torch", "diffusers"))
+        save("sampling", rows, libraries=("torch", "diffusers"))
     print(f"{options.threads} threads, medians over {options.turns} turns")
 
 
