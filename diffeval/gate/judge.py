@@ -135,9 +135,8 @@ def _notes(run: Evidence, baseline: Evidence | None, age: float | None) -> list[
         return notes
     if baseline.promotion is not None:
         said = baseline.promotion
-        when = "" if age is None else f", {max(age, 0):.0f} days ago"
         reason = f", although it did not pass ({said.status or 'no gate'}): {said.reason}" if said.reason else ""
-        notes.append(f"the baseline was promoted {said.at[:10]}{when}{reason}")
+        notes.append(f"the baseline was promoted {said.at[:10]}{reason}")
     if age is not None and age < -1:
         notes.append("the baseline was made in the future: a clock is wrong")
     if _same(run, baseline):
