@@ -29,7 +29,7 @@ def read_story(paths: Sequence[Path], *, gate: Path | None, baseline: Sequence[P
         runs=runs,
         baseline=held,
         baseline_runs=others,
-        verdicts=() if found is None else tuple(_verdicts(found, Story(runs), held)),
+        verdicts=() if found is None else tuple(_verdicts(found, Story(runs), held, _now())),
         gate=gate,
         may_differ=() if found is None else tuple(found.file.protocol.may_differ),
         given=given,
@@ -42,13 +42,13 @@ def _baseline(found: Gate | None, given: Sequence[str]) -> Evidence | None:
     return read_baseline(given, Path()) if given else None
 
 
-def _verdicts(found: Gate, story: Story, held: Evidence | None) -> Iterator[Judged]:
+def _verdicts(found: Gate, story: Story, held: Evidence | None, now: datetime) -> Iterator[Judged]:
     """Of each checkpoint on the page but the baseline itself."""
     against = set() if held is None else {Path(side.name).resolve() for side in held.sides}
     for runs in story.checkpoints.values():
         for judged in _together(runs):
             if not {one.run.path.resolve() for one in judged} <= against:
-                yield Judged(judged, _verdict(found, judged, held))
+                yield Judged(judged, _verdict(found, judged, held, now))
 
 
 def _together(runs: Sequence[Told]) -> Iterator[tuple[Told, ...]]:
@@ -68,7 +68,7 @@ def _together(runs: Sequence[Told]) -> Iterator[tuple[Told, ...]]:
         yield (one, *(other for other in held if other not in scored))
 
 
-def _verdict(found: Gate, runs: Sequence[Told], held: Evidence | None) -> Verdict:
+def _verdict(found: Gate, runs: Sequence[Told], held: Evidence | None, now: datetime) -> Verdict:
     """What the gate says; where something cannot be read, was changed, or is not finished, that is the verdict."""
     origin = " + ".join(str(one.run.path) for one in runs)
     try:
@@ -79,7 +79,7 @@ def _verdict(found: Gate, runs: Sequence[Told], held: Evidence | None) -> Verdic
                 raise NoEvidenceError(
                     f"gate: {one.run.path} is not finished, it is {one.state.status}; run its command again"
                 )
-        return judge(found, of_one_checkpoint([one.side for one in runs if one.side], origin), held, now=_now())
+        return judge(found, of_one_checkpoint([one.side for one in runs if one.side], origin), held, now=now)
     except DiffevalError as error:
         missing = error.exit_code == ExitCode.NO_EVIDENCE
         return failed_to_read(str(error), "no-evidence" if missing else "error", str(found.path))
@@ -88,4 +88,11 @@ def _verdict(found: Gate, runs: Sequence[Told], held: Evidence | None) -> Verdic
 def _now() -> datetime:
     """This moment, or the one that a reproducible build names: a baseline's age is counted to it."""
     named = os.environ.get("SOURCE_DATE_EPOCH", "")
-    return datetime.fromtimestamp(int(named), UTC) if named.isdecimal() else datetime.now(UTC)
+    if not named:
+        return datetime.now(UTC)
+    try:
+        return datetime.fromtimestamp(int(named), UTC)
+    except (ValueError, OverflowError, OSError) as error:
+        raise DiffevalError(
+            f"report: SOURCE_DATE_EPOCH needs seconds since 1970, got {named[:40]!r}; unset it, or give such"
+        ) from error

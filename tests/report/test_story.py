@@ -2,15 +2,20 @@
 
 import json
 import shutil
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from report_records import score, write_run
 
 from diffeval.errors import DiffevalError
+from diffeval.gate.evidence import read_runs
+from diffeval.gate.promote import promote
+from diffeval.gate.reading import find_gate
 from diffeval.report.compose import compose
 from diffeval.report.judged import read_story
 from diffeval.report.names import listed, trailing_number
+from diffeval.report.page import render
 from diffeval.report.story import Story, read_told
 from diffeval.report.view import Cards
 from diffeval.runs.records import CheckResult
@@ -194,6 +199,39 @@ def test_a_gate_that_passes_says_which_failing_checks_no_rule_looks_at(tmp_path:
     named = _gate(tmp_path, f'{LIMIT}[[rule]]\ncheck = "determinism"\n[[rule]]\ncheck = "memorization"\n')
     (banner,) = compose(_story(run, gate=named)).banners
     assert (banner.status, "No rule" in banner.sentence) == ("fail", False)
+
+
+def test_a_baseline_ages_to_the_day_that_a_reproducible_build_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = write_run(tmp_path / "a", [score("fid", 1.0, 0.01)])
+    base = write_run(tmp_path / "b", [score("fid", 1.0, 0.01)], seed=1, sha="ef" * 32)  # begun on 20 November 2026
+    gate = _gate(tmp_path, '[baseline]\nmax_age_days = 30\n[[rule]]\nscore = "fid"\nmax_regression = { abs = 1 }\n')
+
+    def status(day: datetime) -> str:
+        monkeypatch.setenv("SOURCE_DATE_EPOCH", str(int(day.timestamp())))
+        (judged,) = _story(run, gate=gate, baseline=(base,)).verdicts
+        return judged.verdict.status
+
+    assert status(datetime(2026, 12, 1, tzinfo=UTC)) == "pass"
+    assert status(datetime(2027, 1, 1, tzinfo=UTC)) == "no-evidence"
+    for wrong in ("yesterday", "9" * 30):
+        monkeypatch.setenv("SOURCE_DATE_EPOCH", wrong)
+        with pytest.raises(DiffevalError, match="report: SOURCE_DATE_EPOCH needs seconds since 1970, got"):
+            _story(run, gate=gate, baseline=(base,))
+
+
+def test_a_page_with_a_promoted_baseline_is_the_same_on_another_day(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = write_run(tmp_path / "a", [score("fid", 1.0, 0.01)])
+    gate = _gate(tmp_path)
+    promote(read_runs([run]), tmp_path / "main.json", gate=find_gate(gate), baseline=None)
+    pages = []
+    for day in ("1900000000", "2000000000"):
+        monkeypatch.setenv("SOURCE_DATE_EPOCH", day)
+        pages.append(render(compose(_story(run, gate=gate, baseline=(tmp_path / "main.json",)))))
+    assert pages[0] == pages[1]
 
 
 def test_the_baseline_itself_is_not_judged(tmp_path: Path) -> None:
