@@ -131,6 +131,16 @@ def test_bad_classes_are_marked_and_the_worst_stand_on_top() -> None:
     assert len(_drawn(by_class(_results(tables={"per_class": many}), "c")[0])["data"][0]["x"]) == 30
 
 
+def test_what_a_table_of_classes_should_not_hold_is_not_drawn() -> None:
+    sound = {"class": "1", "n": 50, "class_accuracy": 0.9, "kid": 0.1, "std_error": 0.01, "p": 1.0}
+    wrong = [{**sound, "class_accuracy": 7.0}, {**sound, "n": 0}, {**sound, "class_accuracy": "a", "kid": None}]
+    kid, accuracy = by_class(_results(tables={"per_class": [sound, *wrong]}), "c")
+    assert _drawn(kid)["data"][0]["x"] == [0.1, 0.1, 0.1]
+    assert _drawn(accuracy)["data"][0]["x"] == [0.9]
+    bare = {name: value for name, value in sound.items() if name not in ("kid", "std_error")}
+    assert [one.title for one in by_class(_results(tables={"per_class": [bare]}), "c")] == [accuracy.title]
+
+
 def test_the_map_is_of_shares_and_the_difference_has_zero_in_the_middle(tmp_path: Path) -> None:
     real, generated = np.array([[6, 2], [0, 0]]), np.array([[1, 1], [2, 0]])
     edges = np.array([0.0, 1.0, 2.0])
@@ -233,4 +243,28 @@ def test_long_curves_of_checks_are_thinned_and_failing_ones_have_a_picture() -> 
     (made,) = check_figures("timestep-embedding", {"timestep-embedding": rows}, 0, static=True)
     assert len(_drawn(made)["data"][0]["x"]) <= 500
     assert made.static.startswith("<svg")
-    assert "from 0 at timestep=0 to 1998 at timestep=1998" in made.sentence
+    assert "1 of 1999 steps are none" in made.sentence
+    assert "The least step is 0, from t=0, the largest 1998, from t=1998." in made.sentence
+
+
+@pytest.mark.parametrize(("status", "elsewhere"), [("pass", False), ("fail", True)])
+def test_an_embedding_that_is_whole_is_not_blamed_for_what_lies_behind_it(status: str, elsewhere: bool) -> None:
+    rows = tuple({"timestep": t, "step_to_next": 0.1 + t / 1000} for t in range(9))
+    (made,) = check_figures("timestep-embedding", {"timestep-embedding": rows}, 0, status)
+    assert "tells all 10 timesteps apart" in made.sentence
+    assert ("lies elsewhere" in made.sentence) == elsewhere
+
+
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [("pass", "lie on its line"), ("fail", "another schedule"), ("inconclusive", "no evidence against the schedule")],
+)
+def test_the_schedule_is_accused_only_where_its_check_fails(status: str, said: str) -> None:
+    implied = [{"log_snr": float(level), "best_timestep": 0.0, "declared_timestep": 50} for level in (-1, 0, 1)]
+    declared = [{"timestep": t, "log_snr": 1.0 - t / 50} for t in (0, 50, 100)]
+    risk = [{"log_snr": 0.0, "timestep": t, "risk": 0.5, "over_least": 1.0} for t in (0, 50, 100)]
+    tables = {"noise-schedule": implied, "noise-schedule.declared": declared, "noise-schedule.risk": risk}
+    curve, heat = check_figures("noise-schedule", tables, 0, status)
+    assert said in curve.sentence
+    assert ("another schedule" in curve.sentence) == (status == "fail")
+    assert "All rows are flat" in heat.sentence

@@ -26,13 +26,16 @@ def by_class(results: Results, identifier: str) -> tuple[Figure, ...]:
     return tuple(one for one in drawn if one is not None)
 
 
-def _distances(rows: Rows, identifier: str) -> Figure:
+def _distances(rows: Rows, identifier: str) -> Figure | None:
     """Kernel distance of each class to the real images of it, as bars."""
+    rows = [row for row in rows if _value(row.get("kid")) is not None]
+    if not rows:
+        return None
     shown = rows[:MOST]
     trace = {
         "type": "bar", "orientation": "h", "x": [_value(row["kid"]) for row in shown], "y": _names(shown),
         "marker": {"color": [ORANGE if _bad(row) else BLUE for row in shown]},
-        "error_x": {"type": "data", "array": [2 * (_value(row["std_error"]) or 0.0) for row in shown],
+        "error_x": {"type": "data", "array": [2 * (_value(row.get("std_error")) or 0.0) for row in shown],
                     "thickness": 1.2, "width": 3, "color": GREY},
     }  # fmt: skip
     bad, first = [str(row["class"]) for row in rows if _bad(row)], rows[0]
@@ -49,7 +52,7 @@ def _distances(rows: Rows, identifier: str) -> Figure:
 
 def _accuracies(rows: Rows, results: Results, identifier: str) -> Figure | None:
     """How often the classifier takes images for their class, as points: only what is missing to 1 matters."""
-    known = [row for row in rows if isinstance(row.get("class_accuracy"), float)]
+    known = [row for row in rows if _is_share(row.get("class_accuracy")) and (_value(row.get("n")) or 0) >= 1]
     if not known:
         return None
     shown = known[:MOST]
@@ -133,3 +136,8 @@ def _bad(row: Mapping[str, Param]) -> bool:
 
 def _value(value: Param) -> float | None:
     return float(value) if isinstance(value, float | int) else None
+
+
+def _is_share(value: Param) -> bool:
+    """A table that somebody wrote by hand may hold anything."""
+    return isinstance(value, float | int) and 0 <= value <= 1
