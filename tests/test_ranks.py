@@ -60,7 +60,8 @@ def launched_ranks(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFacto
     """Folders in which groups of ranks have worked, one after the other; see ``launched.py``."""
     top = tmp_path_factory.mktemp("ranks")
     fid = ["fid", str(tiny_checkpoint), *WORDS]
-    swept = ["sweep", str(tiny_checkpoint), "--over", "steps=1,2", "-n", "140", "--device", "cpu", "--out", "sweep"]
+    swept = ["sweep", str(tiny_checkpoint), "--over", "steps=1,2", "-n", "140", "--device", "cpu"]
+    swept += ["--batch", "130", "--out", "sweep"]  # else free memory decides it
     groups = {
         "three": (3, [[*fid, "-n", "200", "--out", "run"]], ""),
         "two": (2, [[*fid, "-n", "300", "--out", str(top / "three" / "run")], swept], ""),
@@ -106,7 +107,7 @@ def test_one_two_and_three_ranks_give_the_same_numbers(
     assert all(np.array_equal(ours[name], theirs[name]) for name in ours)
 
     points = [{"steps": 1}, {"steps": 2}]
-    alone = sweep(tiny_checkpoint, points, settings=Settings(n=140, device="cpu"), out=tmp_path / "alone")
+    alone = sweep(tiny_checkpoint, points, settings=Settings(n=140, device="cpu", batch=130), out=tmp_path / "alone")
     together = RunDirectory(launched_ranks["two"] / "sweep").results()
     assert together is not None
     assert together.tables["curve"] == alone.tables["curve"]
