@@ -81,9 +81,9 @@ class Chosen:
     def _extremes(self) -> Iterator[Gallery]:
         best, worst = (self.arrays[f"{name}_realism"] for name in ("best", "worst"))
         rule = (
-            "Realism is the largest ratio, over real images, of the distance to their third neighbour to the distance "
-            "from this image; real images with few others around them are left out. From 1 on an image lies as near "
-            "to a real one as real ones do."
+            "Realism is how near an image lies to a real one, counted in the distance from that real one to its third "
+            "neighbour: from 1 on it lies as near as real images do. Real images with few others around them are left "
+            "out."
         )
         limits = "An exact copy of a real image would be the most real of all."
         yield self._ranked("best", "Most real", f"{self._range(best, 'highest')} {rule} {limits}")

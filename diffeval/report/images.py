@@ -19,8 +19,9 @@ from diffeval.report.view import Tile
 
 # Up to this size compression would be mistaken for the model's own artefacts.
 LOSSLESS_UP_TO = 32
-# What an image is shown at, in pixels of the page: the largest whole multiple of its own size below this.
-SHOWN_SMALL, SHOWN_LARGE = 64, 128
+# What an image is shown at, in pixels of the page: the largest whole multiple of its own size up to this. Sixteen
+# small ones stand in a row; those that would not be enlarged are doubled.
+SHOWN_SMALL, SHOWN_LARGE = 58, 128
 # Thumbnails that are there without scripts, and images that are carried whole.
 PLAIN, ORIGINALS = 64, 16
 WEBP = "data:image/webp;base64,"
@@ -139,7 +140,8 @@ class Pictures:
         return width * self._times(tile, width, height)
 
     def _times(self, tile: Tile, width: int, height: int) -> int:
-        return max(1, (SHOWN_SMALL if is_small(tile) else self._side) // max(width, height, 1))
+        side = max(width, height, 1)
+        return max(2, SHOWN_SMALL // side) if is_small(tile) else max(1, self._side // side)
 
     @property
     def held(self) -> Markup:

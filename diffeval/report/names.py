@@ -68,7 +68,7 @@ def names_of(known: Sequence[Known]) -> list[str]:
     """A short name for each run, no two alike: the checkpoint's, then what tells the runs apart."""
     names = [subject_of(one.path, one.results) for one in known]
     for more in (
-        [_step(one.results) for one in known],
+        _steps(known),
         [one.state.checkpoint_sha256[:8] for one in known],
         [one.state.task for one in known],
         *([_setting(one.results, key) for one in known] for key in TELLING),
@@ -98,9 +98,15 @@ def _told_apart(names: list[str], more: Sequence[str]) -> list[str]:
     return found
 
 
-def _step(results: Results | None) -> str:
-    step = None if results is None else results.provenance.training_step
-    return "" if step is None else f"step {step:,}"
+def _steps(known: Sequence[Known]) -> list[str]:
+    """Training steps; one that any run of a checkpoint knows is that of all its runs, as not every task records it."""
+    steps = {
+        one.state.checkpoint_sha256: one.results.provenance.training_step
+        for one in known
+        if one.results is not None and one.results.provenance.training_step is not None
+    }
+    found = (steps.get(one.state.checkpoint_sha256) for one in known)
+    return ["" if step is None else f"step {step:,}" for step in found]
 
 
 def _setting(results: Results | None, key: str) -> str:

@@ -142,13 +142,15 @@ class Story:
         return found
 
     def by_run(self, draw: Callable[[Told], Iterable[Block]]) -> list[Block]:
-        """What ``draw`` finds in each run; headed by the run's name where the page has several."""
+        """What ``draw`` finds in each run; headed by the run's name where one could ask whose it is.
+
+        That is so where several runs have something, or the page is about several checkpoints.
+        """
+        drawn = [(one, blocks) for one in self.runs if (blocks := list(draw(one)))]
+        headed = len(drawn) > 1 or len(self.checkpoints) > 1
         found: list[Block] = []
-        for one in self.runs:
-            blocks = list(draw(one))
-            if blocks and len(self.runs) > 1:
-                found.append(Heading(one.name, one.settings))
-            found += blocks
+        for one, blocks in drawn:
+            found += [*([Heading(one.name, one.settings)] if headed else []), *blocks]
         return found
 
 

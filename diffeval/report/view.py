@@ -167,17 +167,18 @@ class CheckCard:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """Named facts, two columns."""
+    """Named facts, two columns; ``folded`` ones are opened by who looks for them."""
 
     kind: ClassVar[str] = "facts"
     title: str
     sentence: str
     rows: tuple[tuple[str, str], ...]
+    folded: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """A table with columns; ``tall`` shows it in full, however long it is."""
+    """A table with columns; ``tall`` shows it in full, however long it is, ``folded`` once it is opened."""
 
     kind: ClassVar[str] = "rows"
     title: str
@@ -185,6 +186,7 @@ class Rows:
     columns: tuple[str, ...]
     rows: tuple[tuple[Text, ...], ...]
     tall: bool = False
+    folded: bool = False
 
 
 @dataclass(frozen=True, slots=True)

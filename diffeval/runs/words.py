@@ -1,6 +1,7 @@
 """How numbers and settings are written, on the terminal and on the page alike."""
 
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 
 from diffeval.runs.records import Param, Results, Score
 
@@ -8,12 +9,16 @@ from diffeval.runs.records import Param, Results, Score
 WINDOWS = "windows"
 # Rows of a table under a figure, at most.
 MOST_ROWS = 40
+# From here on zeros before a number are read more easily than an exponent behind it.
+SHORTEST = 1e-7
 
 
 def number(value: float) -> str:
-    """Four significant digits, without an exponent where that stays short."""
+    """Four significant digits, of small numbers three, without an exponent where that stays short."""
     if value == 0:
         return "0"
+    if SHORTEST <= abs(value) < 1e-4:
+        return f"{Decimal(f'{value:.3g}'):f}"
     return f"{value:.4g}" if 1e-4 <= abs(value) < 1e6 else f"{value:.3e}"
 
 

@@ -15,15 +15,20 @@ from diffeval.runs.words import cells, number
 Rows = Sequence[Mapping[str, Param]]
 # Points of a line up to which each has a mark.
 MOST_MARKERS = 60
+# Steps of an embedding below this share of its length are rounding.
+STILL = 1e-6
 
 
-def check_figures(name: str, tables: Mapping[str, Rows], index: int, *, static: bool = False) -> tuple[Figure, ...]:
+def check_figures(
+    name: str, tables: Mapping[str, Rows], index: int, status: str = "pass", *, static: bool = False
+) -> tuple[Figure, ...]:
     """What is drawn of a check; nothing without a table.
 
     Args:
         name: of the check.
         tables: of the whole run; the check's own are called after it, with more words behind a dot.
         index: of the run on the page.
+        status: how the check ended: a figure must not accuse where the check does not.
         static: whether it is also shown without JavaScript, as where the check fails.
     """
     rows = tables.get(name, ())
@@ -32,9 +37,11 @@ def check_figures(name: str, tables: Mapping[str, Rows], index: int, *, static: 
     identifier = f"{name}-{index}"
     if name == "noise-schedule" and tables.get(f"{name}.risk"):
         risk, declared = tables[f"{name}.risk"], tables[f"{name}.declared"]
-        return implied_schedule(rows, declared, risk, identifier, static=static)
+        return implied_schedule(rows, declared, risk, identifier, status, static=static)
     if name in OVERLAYS:
         return overlaid(OVERLAYS[name], rows, identifier, static=static)
+    if name == "timestep-embedding":
+        return _embedding(rows, identifier, status, static=static)
     if name in _DRAWN:
         return _DRAWN[name](rows, identifier, static=static)
     return _panels(PANELS.get(name, Panels()), rows, identifier, static=static)
@@ -65,12 +72,6 @@ PANELS: Mapping[str, Panels] = {
         "A network that has learnt anything lies below 1, dotted; random weights lie on it.",
         {"risk_ratio": "risk ratio"},
         {"risk_ratio": 1.0},
-    ),
-    "timestep-embedding": Panels(
-        "How far the time embedding moves from one timestep to the next",
-        "As a share of the embedding's own length. Zeros are timesteps that the network cannot tell apart, spikes are "
-        "breaks.",
-        {"step_to_next": "step to the next timestep"},
     ),
     "trajectory": Panels(
         "On the way from noise to image",
@@ -134,6 +135,28 @@ def _convergence(rows: Rows, identifier: str, *, static: bool) -> tuple[Figure, 
     return (
         figure(identifier, "Error against steps", sentence, [trace], made, cells(rows), height=300, static=static),
     )
+
+
+def _embedding(rows: Rows, identifier: str, status: str, *, static: bool) -> tuple[Figure, ...]:
+    """Steps of the embedding from each timestep to the next, and whether what is wrong is to be seen in them."""
+    steps = [(float(row["step_to_next"] or 0.0), row["timestep"]) for row in rows]
+    (low, quiet), (high, loud) = min(steps), max(steps)
+    still = sum(step < STILL for step, _ in steps)
+    if still:
+        seen = f"{still} of {len(steps)} steps are none: the embedding does not tell these timesteps apart"
+    else:
+        seen = f"No step is none: the embedding tells all {len(steps) + 1} timesteps apart"
+        seen += ", so that what is wrong lies elsewhere; the check says where" if status in {"fail", "warn"} else ""
+    sentence = (
+        f"A step as a share of the embedding's own length; spikes are breaks. {seen}. The least step is "
+        f"{number(low)}, from t={quiet}, the largest {number(high)}, from t={loud}."
+    )
+    shown = rows[:: -(-len(rows) // MOST_POINTS)]
+    made = layout("timestep", "step to the next")
+    made["yaxis"]["rangemode"] = "tozero"
+    trace = _line([row["timestep"] for row in shown], [row["step_to_next"] for row in shown])
+    title = "How far the time embedding moves from one timestep to the next"
+    return (figure(identifier, title, sentence, [trace], made, cells(rows), height=260, static=static),)
 
 
 def _line(x: Sequence[Param], y: Sequence[Param]) -> dict[str, Any]:

@@ -46,7 +46,9 @@ def feature_map(run: RunDirectory, identifier: str) -> Figure | None:
     columns = ("side", "images on the map", "bins with any")
     sentence = _sentence(real, generated)
     height = panel_height(1, tall=TALL)
-    return figure(identifier, "Map of features", sentence, traces, made, (columns, rows), height=height)
+    return figure(
+        identifier, "Where real and generated images lie", sentence, traces, made, (columns, rows), height=height
+    )
 
 
 def _held(run: RunDirectory) -> Mapping[str, Any] | None:

@@ -54,7 +54,7 @@ def fid_against_n(results: Results, identifier: str) -> Figure | None:
         for score in (*debiased, *plain)
     )  # fmt: skip
     columns = ("score", "n", "value", "std error", "95% interval")
-    title = "FID against the number of images"
+    title = "Plain and debiased"
     return figure(identifier, title, _sentence(results, plain, debiased), traces, made, (columns, rows), static=True)
 
 

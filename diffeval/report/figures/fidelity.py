@@ -40,7 +40,7 @@ def fidelity(runs: Sequence[tuple[str, Results]], identifier: str, baseline: str
         traces += [_point(*one, axes, named=place == 0) for one in both]
     made["showlegend"] = len(shown) > 1 or any(trace.get("name") for trace in traces)
     made["annotations"] = []  # the axes say what is drawn, and the legend needs the place
-    title = "Fidelity and variety"
+    title = "Precision and recall, density and coverage"
     sentence = _sentence(read, panels, len(read) - len(shown))
     height = panel_height(len(panels), 2, tall=TALL)
     return figure(identifier, title, sentence, traces, made, _table(read), height=height, static=True)

@@ -15,6 +15,7 @@ Rows = Sequence[Mapping[str, Param]]
 MOST = 30
 COLOURS = {"missing": ORANGE, "thin": ORANGE, "over": GREEN, "ok": BLUE}
 SYMBOLS = {"missing": "x", "thin": "triangle-down", "over": "triangle-up", "ok": "circle"}
+SIDES = ("real", "generated")
 # Columns of the table below a figure.
 SHOWN = ("mode", "status", "unstable", "generated", "real", "ratio", "low", "high", "p", "diversity", "collapsed")
 
@@ -67,6 +68,8 @@ def _occupancy(rows: Rows, kind: str, identifier: str) -> Figure:
         f"{differ} of {len(rows)} modes differ by more than chance and enough to matter. At 1 a mode is drawn as "
         f"often as real images have it; the surest deficit stands on top{_least(shown)}."
     )
+    if any(row["ratio"] is None for row in shown):
+        sentence += " Without a mark: no real image is held out of that mode, so that there is no share."
     table = cells([{name: row[name] for name in SHOWN} for row in rows])
     title = f"Modes by {'class' if kind == 'labels' else 'cluster'}"
     height = 110 + 24 * len(shown)
@@ -114,7 +117,7 @@ def _confusion(rows: Rows, identifier: str) -> Figure:
 
 
 def mode_galleries(run: RunDirectory, results: Results) -> tuple[Gallery, ...]:
-    """Of each mode that is shown: real images above, generated ones below."""
+    """Of each mode that is shown real images and generated ones; those that are as they should be in one gallery."""
     rows, held = results.tables.get("modes", ()), run.arrays("mode_pictures")
     if held is None:
         return ()
@@ -123,9 +126,28 @@ def mode_galleries(run: RunDirectory, results: Results) -> tuple[Gallery, ...]:
         if f"{kind}_modes" not in held:
             continue
         by_index = {int(str(row["index"])): row for row in rows if row["modes"] == kind}
-        for place, mode in enumerate(held[f"{kind}_modes"].tolist()):
-            galleries.append(_gallery(by_index[mode], held, kind, place))
+        shown = [(by_index[mode], place) for place, mode in enumerate(held[f"{kind}_modes"].tolist())]
+        fine = [(row, place) for row, place in shown if row["status"] == "ok" and not row["collapsed"]]
+        galleries += [_gallery(row, held, kind, place) for row, place in shown if (row, place) not in fine]
+        galleries += [_together(fine, held, kind)] if fine else []
     return tuple(galleries)
+
+
+def _together(fine: Sequence[tuple[Mapping[str, Param], int]], held: Mapping[str, Any], kind: str) -> Gallery:
+    """Modes that are as they should be, one in a row: real images, then generated ones."""
+    shown = [
+        tile for row, place in fine for side in SIDES for tile in _tiles(str(row["mode"]), held, kind, place, side)
+    ]
+    shares = ["" if row["ratio"] is None else f", {_value(row['ratio']):.2f}" for row, _ in fine]
+    named = tuple(f"{row['mode']}{share}" for (row, _), share in zip(fine, shares, strict=True))
+    columns = tuple(
+        side if place == 0 else ""
+        for side in SIDES
+        for place in range(held[f"{kind}_{side}"].shape[1])
+    )  # fmt: skip
+    sentence = "One mode in a row, with its generated share over its real share: real images, then generated ones."
+    title = f"{'Classes' if kind == 'labels' else 'Clusters'} that are as they should be"
+    return Gallery(title, sentence, tuple(shown), len(columns), columns, named)
 
 
 def _gallery(row: Mapping[str, Param], held: Mapping[str, Any], kind: str, place: int) -> Gallery:
@@ -133,12 +155,13 @@ def _gallery(row: Mapping[str, Param], held: Mapping[str, Any], kind: str, place
     said = status if status != "ok" or not row["collapsed"] else "there, and too alike"
     share = "real images have none" if row["ratio"] is None else f"{number(_value(row['ratio']))} of its real share"
     sentence = f"{said}: {share}. Real images above, generated ones below."
-    shown: list[Tile] = []
-    for side in ("real", "generated"):
-        images, count = held[f"{kind}_{side}"][place], int(held[f"{kind}_{side}_count"][place])
-        captions = [f"{name}, {side} image {number}" for number in range(1, len(images) + 1)]
-        # Places without an image stay empty: what is missing is to be seen.
-        blank = [caption if at < count else f"{name}: no {side} image" for at, caption in enumerate(captions)]
-        shown += tiles(images, blank)
+    shown = [tile for side in SIDES for tile in _tiles(name, held, kind, place, side)]
     title = name if kind == "clusters" else f"class {name}"
     return Gallery(title, sentence, tuple(shown), len(held[f"{kind}_real"][place]))
+
+
+def _tiles(name: str, held: Mapping[str, Any], kind: str, place: int, side: str) -> tuple[Tile, ...]:
+    """Images of a mode; places without an image stay empty: what is missing is to be seen."""
+    images, count = held[f"{kind}_{side}"][place], int(held[f"{kind}_{side}_count"][place])
+    captions = [f"{name}, {side} image {number}" for number in range(1, len(images) + 1)]
+    return tiles(images, [one if at < count else f"{name}: no {side} image" for at, one in enumerate(captions)])

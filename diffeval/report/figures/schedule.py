@@ -12,10 +12,19 @@ from diffeval.runs.words import number
 Rows = Sequence[Mapping[str, Param]]
 # Excess risk, as a power of ten over the least, at which the colours end.
 BRIGHTEST = 2.0
+# Up to this ratio to the least a row is flat to the eye.
+FLAT = 1.05
+# What best timesteps say, by how the check ended: those of weights that do not heed the timestep are chance.
+SEEN: Mapping[str, str] = {
+    "pass": "It is the one that the declared schedule tells them there: the diamonds lie on its line.",
+    "warn": "Where the diamonds leave the declared line, the weights were trained along another schedule.",
+    "fail": "Where the diamonds leave the declared line, the weights were trained along another schedule.",
+    "inconclusive": "The check is inconclusive, so that where the diamonds lie is no evidence against the schedule.",
+}
 
 
 def implied_schedule(
-    implied: Rows, declared: Rows, risk: Rows, identifier: str, *, static: bool = False
+    implied: Rows, declared: Rows, risk: Rows, identifier: str, status: str = "pass", *, static: bool = False
 ) -> tuple[Figure, ...]:
     """Best timesteps on the declared curve, and risk over noise level and timestep.
 
@@ -24,16 +33,17 @@ def implied_schedule(
         declared: ``timestep`` and ``log_snr`` of the declared schedule.
         risk: ``log_snr``, ``timestep``, ``risk`` and ``over_least``.
         identifier: of the figures.
+        status: how the check ended, which decides what the curve may be taken for.
         static: whether the curves are also shown without JavaScript.
     """
     last = max(_value(row, "timestep") for row in declared)
     return (
-        _curves(implied, declared, f"{identifier}-curve", static=static),
+        _curves(implied, declared, f"{identifier}-curve", status, static=static),
         _map(implied, [row for row in risk if _value(row, "timestep") <= 1.2 * last], f"{identifier}-map"),
     )
 
 
-def _curves(implied: Rows, declared: Rows, identifier: str, *, static: bool) -> Figure:
+def _curves(implied: Rows, declared: Rows, identifier: str, status: str, *, static: bool) -> Figure:
     traces = [
         {
             "type": "scatter", "mode": "lines", "name": "declared", "line": {"color": ORANGE, "width": 2},
@@ -46,8 +56,8 @@ def _curves(implied: Rows, declared: Rows, identifier: str, *, static: bool) -> 
         },
     ]  # fmt: skip
     sentence = (
-        "At each noise level the weights predict noise best when told one timestep. On the declared line, that is the "
-        f"one they are told; off it, they were trained along another schedule.{_off(implied)}"
+        "At each noise level there is a timestep with which the weights predict noise best. "
+        f"{SEEN.get(status, SEEN['inconclusive'])}{_off(implied)}"
     )
     columns = tuple(implied[0])
     table = tuple(tuple(_text(row[name]) for name in columns) for row in implied)
@@ -87,11 +97,16 @@ def _map(implied: Rows, risk: Rows, identifier: str) -> Figure:
         },
     ]  # fmt: skip
     worst = max(risk, key=lambda row: _value(row, "over_least"))
+    most = _value(worst, "over_least")
+    where = f"at log-SNR {_text(worst['log_snr'])} told t={_text(worst['timestep'])}"
+    if most > FLAT:
+        read = f"The worst is {number(most)} times the least, {where}."
+    else:
+        read = f"All rows are flat: no risk is more than {number(most)} times the least of its row."
     sentence = (
         "Risk of the noise prediction at each noise level (rows) and timestep that the network is told, over the "
-        "least of its row. A sharp dark valley: the network heeds the timestep. A flat row: it does not. The "
-        f"worst is {number(_value(worst, 'over_least'))} times the least, at log-SNR {_text(worst['log_snr'])} told "
-        f"t={_text(worst['timestep'])}."
+        "least of its row. A sharp dark valley: the network heeds the timestep. A flat row: it does not. "
+        f"{read}"
     )
     rows = tuple(
         (_text(row["log_snr"]), _text(row["timestep"]), _text(row["risk"]), _text(row["over_least"]))

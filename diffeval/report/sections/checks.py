@@ -59,7 +59,9 @@ def _card(told: Told, results: Results, found: CheckResult) -> CheckCard:
         summary=found.summary,
         fix=found.fix,
         ruled_out="; ".join(found.ruled_out),
-        figures=check_figures(found.name, results.tables, told.place, static=found.status in {"fail", "warn"}),
+        figures=check_figures(
+            found.name, results.tables, told.place, found.status, static=found.status in {"fail", "warn"}
+        ),
         gallery=_gallery(told, found.name),
     )
 

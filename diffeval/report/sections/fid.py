@@ -42,4 +42,4 @@ def _of_run(told: Told, *, alone: bool) -> Iterator[Block]:
     beside = kid_sentence(told.results)
     if beside is not None:
         yield Note(beside)
-    yield from rows_of(told.results, "raises_fid", "Images that raise FID most", RULE)
+    yield from rows_of(told.results, "raises_fid", "Images that raise FID most", RULE, folded=True)

@@ -18,11 +18,14 @@ PAGE = "report.html"
 def reproduce(story: Story) -> list[Block]:
     """Versions, the command of each run, and that of the page; then where the numbers come from."""
     measured = [(one, one.results) for one in story.runs if one.results is not None]
-    commands = [*_installing(measured), *((one.name, _typed(results)) for one, results in measured)]
+    typed: dict[str, list[str]] = {}
+    for one, results in measured:
+        typed.setdefault(_typed(results), []).append(one.name)
+    commands = [*_installing(measured), *((", ".join(names), words) for words, names in typed.items())]
     found: list[Block] = [
         Commands("Commands", (*commands, ("this page", shlex.join(_page(story))))),
     ]
-    return [*found, *(_origin(one, results) for one, results in measured)]
+    return [*found, *(_origin(one, results, several=len(measured) > 1) for one, results in measured)]
 
 
 def _installing(measured: Sequence[tuple[Told, Results]]) -> Iterator[tuple[str, str]]:
@@ -58,8 +61,8 @@ def _page(story: Story) -> list[str]:
     return [*words, "-o", PAGE]
 
 
-def _origin(told: Told, results: Results) -> Facts:
-    """Seeds, hashes and the machine: what a number must be traced by."""
+def _origin(told: Told, results: Results, *, several: bool) -> Facts:
+    """Seeds, hashes and the machine: what a number must be traced by; closed where there are several."""
     origin, protocol = results.provenance, results.protocol
     rows = [
         ("checkpoint", f"{origin.checkpoint}, sha256 {origin.checkpoint_sha256}"),
@@ -74,6 +77,7 @@ def _origin(told: Told, results: Results) -> Facts:
     ):
         if value:
             rows.append((name, value))
-    rows.append(("machine", f"{origin.device}, {origin.threads} threads, batch {origin.batch}, {origin.host}"))
+    threads = f"{origin.threads} thread{'s' * (origin.threads != 1)}"
+    rows.append(("machine", f"{origin.device}, {threads}, batch {origin.batch}, {origin.host}"))
     rows.append(("begun", origin.started))
-    return Facts(f"Traced: {told.name}", "", tuple(rows))
+    return Facts(f"Traced: {told.name}", "", tuple(rows), folded=several)

@@ -13,8 +13,8 @@ from diffeval.report.view import Block, Gallery
 # Seeds in the matrix.
 SEEDS = 8
 FOLLOWS = (
-    "Each by its rule; there is no best point as such. The 95% set holds the points that the errors do not tell "
-    "apart, by leaving groups of seeds out of every point alike."
+    "Each by its rule; there is no best point as such. The errors do not tell the points of the 95% set apart: any of "
+    "them may be the one. They come from leaving groups of seeds out of every point alike."
 )
 COST = "Network evaluations are those of one image; seconds are this machine's."
 
@@ -42,7 +42,7 @@ def _of_run(told: Told) -> Iterator[Block]:
         cost_front(results, f"quality-cost-{place}"),
     )
     yield from (figure for figure in drawn if figure is not None)
-    yield from rows_of(results, "choices", "What follows", FOLLOWS)
+    yield from rows_of(results, "choices", "What follows", FOLLOWS, called={"likely": "95% set"})
     yield from rows_of(results, "pathologies", "What goes wrong, and where it starts")
     yield from rows_of(results, "cost", "What each point costs", COST)
     yield from _matrix(told)
