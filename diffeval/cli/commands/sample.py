@@ -44,7 +44,9 @@ def sample(
     diffeval sample digits --n 50000 --format npz --out runs/digits-50k
     diffeval sample digits --seed 0 --indices 17,42
     """
-    with reporting(common, spread=not output.dry_run, time_limit=output.time_limit) as reporter:
+    with reporting(
+        common, spread=not (output.dry_run or indices is not None), time_limit=output.time_limit
+    ) as reporter:
         if form not in FORMATS:
             raise DiffevalError(f"sample: unknown --format {form!r}; use one of {', '.join(FORMATS)}")
         if output.out is not None and output.out.suffix in (".npz", ".png", ".zip"):
