@@ -1,7 +1,7 @@
 """The command that draws single images of a run once more."""
 
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from diffeval.report.story import Told
 
@@ -26,7 +26,7 @@ def drawing(told: Told, indices: Sequence[int]) -> str:
     protocol, typed = told.results.protocol, told.results.provenance.command
     words = ["diffeval", "sample", told.spec]
     if len(typed) > 1 and typed[0] == "diffeval" and typed[1] in ALIKE:
-        words += _kept(typed[2:])
+        words += kept(typed[2:])
     elif protocol.sampler != "declared":
         words += ["--sampler", str(protocol.sampler)]
     words += [] if protocol.w is None else ["--w", f"{protocol.w:g}"]
@@ -34,16 +34,16 @@ def drawing(told: Told, indices: Sequence[int]) -> str:
     return shlex.join([*words, "--indices", ",".join(map(str, indices))])
 
 
-def _kept(typed: Sequence[str]) -> Iterator[str]:
-    """Options that say how images are drawn, as they were typed."""
+def kept(typed: Sequence[str], names: Collection[str] = WITH_VALUE) -> Iterator[str]:
+    """Options of these names with their values, and flags, as they were typed: by default how images are drawn."""
     taken = False
     for place, word in enumerate(typed):
         if taken or not word.startswith("--"):
             taken = False
             continue
         name, equals, _ = word[2:].partition("=")
-        if name in FLAGS or (name in WITH_VALUE and equals):
+        if name in FLAGS or (name in names and equals):
             yield word
-        elif name in WITH_VALUE and place + 1 < len(typed):
+        elif name in names and place + 1 < len(typed):
             yield from (word, typed[place + 1])
             taken = True

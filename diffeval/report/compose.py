@@ -1,24 +1,24 @@
 """A story to the page that tells it: banners, the sections that have data, and the names of those that have none."""
 
-import shlex
 from collections.abc import Iterator
 
 from diffeval.report.banners import CHANGED, banners
+from diffeval.report.fill import filled
 from diffeval.report.names import listed
 from diffeval.report.sections import Section, in_order
 from diffeval.report.story import Story
-from diffeval.report.view import Page, SectionView
+from diffeval.report.view import Block, Note, Page, SectionView
 
 
 def compose(story: Story) -> Page:
     """The page of a story."""
     sections, missing = [], []
     for one in in_order():
-        blocks = tuple(one.draw(story))
+        blocks = _drawn(one, story)
         if blocks:
             sections.append(SectionView(one.name, one.title, blocks))
-        elif one.fill:
-            missing.append((one.title, _filled(one, story)))
+        elif one.fill and (command := filled(one, story)):
+            missing.append((one.title, command))
     return Page(
         title=listed(one.subject for one in story.runs),
         lines=tuple(f"{one.task}: {one.settings}" for one in story.runs),
@@ -29,10 +29,13 @@ def compose(story: Story) -> Page:
     )
 
 
-def _filled(one: Section, story: Story) -> str:
-    """The command that would fill a section, for the page's first checkpoint and run."""
-    first = next((run for run in story.runs if run.is_evaluation), story.runs[0])
-    return one.fill.format(checkpoint=shlex.quote(first.spec), run=shlex.quote(str(first.run.path)))
+def _drawn(one: Section, story: Story) -> tuple[Block, ...]:
+    """The blocks of a section; one that cannot be drawn, of arrays that diffeval does not write, says that."""
+    try:
+        return tuple(one.draw(story))
+    except (KeyError, IndexError, ValueError, TypeError, AttributeError) as error:
+        said = f"What the runs hold for it is not as diffeval writes it ({type(error).__name__}: {error})."
+        return (Note(" ".join(said.split()), "This section could not be drawn.", "warn"),)
 
 
 def notices(story: Story) -> Iterator[str]:

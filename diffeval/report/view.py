@@ -117,6 +117,11 @@ class Tile:
     command: str = ""
     chosen: bool = False
 
+    def __post_init__(self) -> None:
+        """Refuses what is no image here, where a section can still say so."""
+        if self.pixels.ndim != 3 or len(self.pixels) not in (1, 3) or self.pixels.dtype != "uint8":
+            raise ValueError(f"an image is uint8 [1 or 3, H, W], got {self.pixels.dtype} {self.pixels.shape}")
+
 
 @dataclass(frozen=True, slots=True)
 class Gallery:

@@ -5,6 +5,7 @@ import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
 import pytest
 from report_records import score, write_run
 
@@ -17,7 +18,8 @@ from diffeval.report.judged import read_story
 from diffeval.report.names import listed, trailing_number
 from diffeval.report.page import render
 from diffeval.report.story import Story, read_told
-from diffeval.report.view import Cards
+from diffeval.report.view import Cards, Note
+from diffeval.runs.directory import RunDirectory
 from diffeval.runs.records import CheckResult
 
 LIMIT = '[[rule]]\nscore = "fid"\nmax = 5\n'
@@ -97,6 +99,41 @@ def test_a_run_that_has_only_begun_is_no_checkpoint_in_a_command(tmp_path: Path)
     assert dict(page.missing)["Scores"] == "diffeval eval CHECKPOINT --n 10000"
 
 
+def test_commands_that_fill_a_section_read_and_measure_as_the_run_did(tmp_path: Path) -> None:
+    typed = (
+        "python",
+        "-m",
+        "diffeval",
+        "eval",
+        "--model",
+        "net.py:make",
+        "w.pt",
+        "--raw",
+        "--n",
+        "9",
+        "--extractor=a.b:c",
+    )
+    run = write_run(
+        tmp_path / "a", [score("fid", 1.0)], checkpoint="w.pt", path="w.pt", command=(*typed, "--ref", "folder:a b"),
+        prompts="somebody's",
+    )  # fmt: skip
+    missing = dict(compose(_story(run)).missing)
+    measured = "--model net.py:make --raw --extractor=a.b:c --ref 'folder:a b'"
+    assert missing["Mode coverage"] == f"diffeval coverage w.pt --n 5000 {measured}"
+    assert missing["Health checks"] == "diffeval check w.pt --model net.py:make --raw --ref 'folder:a b'"
+    assert missing["Text"] == f"diffeval clip w.pt --prompts prompts.txt {measured}"
+    assert missing["Side by side"] == f"diffeval report {tmp_path / 'a'} OTHER_RUN -o report.html"
+
+
+def test_of_ready_made_images_all_are_measured_and_nothing_is_swept(tmp_path: Path) -> None:
+    typed = ("diffeval", "fid", "images:faces", "--ref", "folder:real")
+    made = {"sampler": None, "sampler_config": {}, "steps": None, "w": None}
+    run = write_run(tmp_path / "a", [score("fid", 1.0)], checkpoint="faces", path="faces", command=typed, **made)
+    missing = dict(compose(_story(run)).missing)
+    assert missing["Mode coverage"] == "diffeval coverage images:faces --ref folder:real"
+    assert not {"Guidance sweep", "Steps and samplers"} & set(missing)
+
+
 def test_a_run_that_lost_its_results_says_so(tmp_path: Path) -> None:
     run = write_run(tmp_path / "a", [score("fid", 1.0)], grid=True)
     (run / "results.json").unlink()
@@ -130,6 +167,16 @@ def test_a_damaged_file_is_named_and_the_rest_is_drawn(tmp_path: Path) -> None:
         "model: grid.npz is damaged, and what it holds is not shown; run its command again with --fresh.",
     )
     assert "scores" in [one.id for one in page.sections]
+
+
+def test_arrays_of_another_shape_are_said_and_the_rest_is_drawn(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "a", [score("fid", 1.0, 0.1)], [CheckResult("trajectory", "pass", "fine")], grid=True)
+    for name in ("grid", "pictures_trajectory"):
+        RunDirectory(run).save_arrays(name, {"images": np.zeros((3, 3)), "counts": np.zeros(2)})
+    page = compose(_story(run))
+    said = [block for one in page.sections for block in one.blocks if isinstance(block, Note) and block.tone == "warn"]
+    assert {one.strong for one in said} == {"model", "This section could not be drawn."}
+    assert any(isinstance(block, Cards) for one in page.sections for block in one.blocks)
 
 
 def test_changed_results_are_drawn_and_said_and_never_judged(tmp_path: Path) -> None:
