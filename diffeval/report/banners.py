@@ -18,7 +18,8 @@ def banners(story: Story) -> tuple[Banner, ...]:
     changed = [one for one in story.runs if one.changed]
     if changed:
         named = listed(one.name for one in changed)
-        said = f"{named} was {CHANGED}: what this page says of it is not what the run found. Measure it again."
+        was, it = ("was", "it") if len(changed) == 1 else ("were", "them")
+        said = f"{named} {was} {CHANGED}: what this page says of {it} is not what was found. Measure {it} again."
         return (Banner("error", "CHANGED", said, changed[0].subject, about_run(changed[0])),)
     checks = [check for one in story.runs if one.results is not None for check in one.results.checks]
     failed = [check for check in checks if check.status == "fail"]

@@ -14,11 +14,11 @@ SHORTEST = 1e-7
 
 
 def number(value: float) -> str:
-    """Four significant digits, of small numbers three, without an exponent where that stays short."""
+    """Four significant digits, below 0.0001 two, without an exponent where that stays short."""
     if value == 0:
         return "0"
     if SHORTEST <= abs(value) < 1e-4:
-        return f"{Decimal(f'{value:.3g}'):f}"
+        return f"{Decimal(f'{value:.2g}'):f}"
     return f"{value:.4g}" if 1e-4 <= abs(value) < 1e6 else f"{value:.3e}"
 
 

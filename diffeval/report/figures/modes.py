@@ -51,7 +51,7 @@ def _occupancy(rows: Rows, kind: str, identifier: str) -> Figure:
                     "marker": {"color": COLOURS[status], "symbol": SYMBOLS[status], "size": 9},
                 }
             )  # fmt: skip
-    made = layout("generated share over real share, 95% interval", "")
+    made = layout("generated over real share", "")
     names = [label(str(row["mode"])) for row in reversed(shown)]
     made["yaxis"] = {
         **made["yaxis"],
@@ -66,7 +66,7 @@ def _occupancy(rows: Rows, kind: str, identifier: str) -> Figure:
     differ = sum(row["status"] != "ok" for row in rows)
     sentence = (
         f"{differ} of {len(rows)} modes differ by more than chance and enough to matter. At 1 a mode is drawn as "
-        f"often as real images have it; the surest deficit stands on top{_least(shown)}."
+        f"often as real images have it; lines are 95% intervals, and the surest deficit stands on top{_least(shown)}."
     )
     if any(row["ratio"] is None for row in shown):
         sentence += " Without a mark: no real image is held out of that mode, so that there is no share."
@@ -117,7 +117,7 @@ def _confusion(rows: Rows, identifier: str) -> Figure:
 
 
 def mode_galleries(run: RunDirectory, results: Results) -> tuple[Gallery, ...]:
-    """Of each mode that is shown real images and generated ones; those that are as they should be in one gallery."""
+    """Of each mode that is shown real images and generated ones; those without a finding in one gallery."""
     rows, held = results.tables.get("modes", ()), run.arrays("mode_pictures")
     if held is None:
         return ()
@@ -134,7 +134,7 @@ def mode_galleries(run: RunDirectory, results: Results) -> tuple[Gallery, ...]:
 
 
 def _together(fine: Sequence[tuple[Mapping[str, Param], int]], held: Mapping[str, Any], kind: str) -> Gallery:
-    """Modes that are as they should be, one in a row: real images, then generated ones."""
+    """Modes without a finding, one in a row: real images, then generated ones."""
     shown = [
         tile for row, place in fine for side in SIDES for tile in _tiles(str(row["mode"]), held, kind, place, side)
     ]
@@ -145,8 +145,11 @@ def _together(fine: Sequence[tuple[Mapping[str, Param], int]], held: Mapping[str
         for side in SIDES
         for place in range(held[f"{kind}_{side}"].shape[1])
     )  # fmt: skip
-    sentence = "One mode in a row, with its generated share over its real share: real images, then generated ones."
-    title = f"{'Classes' if kind == 'labels' else 'Clusters'} that are as they should be"
+    sentence = (
+        "Neither missing, thin, over-produced nor too alike; whether they look right is for the eye to say. One in a "
+        "row, with its generated share over its real share: real images, then generated ones."
+    )
+    title = f"{'Classes' if kind == 'labels' else 'Clusters'} without a finding"
     return Gallery(title, sentence, tuple(shown), len(columns), columns, named)
 
 

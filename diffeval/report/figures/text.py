@@ -151,6 +151,7 @@ def prompt_galleries(run: RunDirectory, results: Results) -> tuple[Gallery, ...]
                 shortened(str(row["prompt"]), 100),
                 f"{said}{better if row['fit_another_better'] else ''}{which}. Its worst images, the worst first.",
                 tiles(held["images"][place][:count], captions),
+                max(count, 1),
             )
         )
     return tuple(galleries)

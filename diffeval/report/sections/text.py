@@ -29,6 +29,7 @@ def _of_run(told: Told) -> Iterator[Block]:
         return
     yield from text_figures(told.run, told.results, told.place)
     yield from prompt_galleries(told.run, told.results)
-    yield from rows_of(told.results, "prompts", "Prompts that are followed least", WORST)
-    yield from rows_of(told.results, "follow_least", "Images that follow their prompt least", IMAGES)
-    yield from rows_of(told.results, "clip_groups", "By group of prompts", "Errors are clustered by prompt.")
+    yield from rows_of(told.results, "prompts", "Prompts that are followed least", WORST, folded=True)
+    yield from rows_of(told.results, "follow_least", "Images that follow their prompt least", IMAGES, folded=True)
+    errors = "Errors are clustered by prompt."
+    yield from rows_of(told.results, "clip_groups", "By group of prompts", errors, folded=True)
