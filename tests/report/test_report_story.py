@@ -179,6 +179,13 @@ def test_arrays_of_another_shape_are_said_and_the_rest_is_drawn(tmp_path: Path) 
     assert any(isinstance(block, Cards) for one in page.sections for block in one.blocks)
 
 
+def test_images_of_complex_numbers_are_said(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "a", [score("fid", 1.0, 0.1)], grid=True)
+    RunDirectory(run).save_arrays("grid", {"images": np.zeros((4, 1, 8, 8), dtype=np.complex64)})
+    text = report([run], tmp_path / "page.html").read_text()
+    assert "images are complex64 [4, 1, 8, 8], needs uint8 [n, 1 or 3, H, W]" in text
+
+
 def test_changed_results_are_drawn_and_said_and_never_judged(tmp_path: Path) -> None:
     run = write_run(tmp_path / "a", [score("fid", 9.0, 0.1)])
     other = write_run(tmp_path / "b", [score("fid", 9.0, 0.1)], seed=1)
