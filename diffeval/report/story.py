@@ -134,6 +134,13 @@ class Story:
         return tuple(one for one in self.runs if one.is_evaluation)
 
     @property
+    def compared(self) -> tuple[Told, ...]:
+        """Evaluations of the page and of the baseline, each folder once."""
+        given = {one.run.path.resolve() for one in self.runs}
+        held = (one for one in self.baseline_runs if one.is_evaluation and one.run.path.resolve() not in given)
+        return (*self.evaluations, *held)
+
+    @property
     def checkpoints(self) -> dict[str, tuple[Told, ...]]:
         """Runs by what they are about, in the order of the page."""
         found: dict[str, tuple[Told, ...]] = {}

@@ -23,8 +23,8 @@ def fid(story: Story) -> list[Block]:
 
 def _together(story: Story) -> Iterator[Figure]:
     groups: dict[str, list[tuple[str, Results]]] = {}
-    for one in (*story.evaluations, *story.baseline_runs):
-        if one.is_evaluation and one.results is not None:
+    for one in story.compared:
+        if one.results is not None:
             groups.setdefault(fingerprint(one.results.protocol), []).append((one.name, one.results))
     for place, runs in enumerate(groups.values()):
         drawn = fid_side_by_side(runs, f"fid-together-{place}")

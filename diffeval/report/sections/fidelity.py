@@ -16,15 +16,15 @@ def fidelity_and_variety(story: Story) -> list[Block]:
 
 
 def _drawn(story: Story) -> Iterator[Block]:
-    held = [one for one in story.baseline_runs if one.is_evaluation]
+    held = {one.run.path.resolve() for one in story.baseline_runs}
     groups: dict[tuple[str, int], list[Told]] = {}
-    for one in (*story.evaluations, *held):
+    for one in story.compared:
         assert one.results is not None, "an evaluation has results"
         key = fingerprint(one.results.protocol), one.results.provenance.n
         groups.setdefault(key, []).append(one)
     for place, runs in enumerate(groups.values()):
         known = [(one.name, one.results) for one in runs if one.results is not None]
-        first = next((one for one in runs if one in held), runs[0])
+        first = next((one for one in runs if one.run.path.resolve() in held), runs[0])
         drawn = fidelity(known, f"fidelity-{place}", first.name if len(runs) > 1 else "")
         if drawn is not None:
             yield drawn
