@@ -16,7 +16,7 @@ from diffeval.gate.reading import find_gate
 from diffeval.report.compose import compose
 from diffeval.report.judged import read_story
 from diffeval.report.names import listed, trailing_number
-from diffeval.report.page import render
+from diffeval.report.page import render, report
 from diffeval.report.story import Story, read_told
 from diffeval.report.view import Cards, Note
 from diffeval.runs.directory import RunDirectory
