@@ -6,6 +6,7 @@ from typing import Any
 from diffeval.report.again import drawing
 from diffeval.report.chosen import Chosen, caption
 from diffeval.report.images import LOSSLESS_UP_TO
+from diffeval.report.images import tiles as plain_tiles
 from diffeval.report.pairs import same_seeds
 from diffeval.report.sections import section
 from diffeval.report.story import Story, Told
@@ -31,8 +32,9 @@ def _of_run(told: Told) -> Iterator[Block]:
             yield _grid(told, grid, chosen or {})
         if chosen is not None:
             yield from tuple(Chosen(told, chosen).galleries())
-    except (KeyError, IndexError, ValueError, TypeError):
-        yield Note("its pictures are not as diffeval writes them, and are left out.", strong=told.name, tone="warn")
+    except (KeyError, IndexError, ValueError, TypeError) as error:
+        said = f"its pictures are not as diffeval writes them, and are left out: {error}."
+        yield Note(said, strong=told.name, tone="warn")
 
 
 def _grid(told: Told, grid: dict[str, Any], chosen: dict[str, Any]) -> Gallery:
@@ -43,6 +45,7 @@ def _grid(told: Told, grid: dict[str, Any], chosen: dict[str, Any]) -> Gallery:
         words = [str(one) for one in chosen["grid_caption"][:count]]
     else:
         words = [f"class {one}" for one in grid["labels"]] if "labels" in grid else [""] * count
+    plain_tiles(images, words)  # which refuses arrays that are no images
     tiles = tuple(
         Tile(pixels, caption(told, index, words[index]), drawing(told, [index]), index < columns)
         for index, pixels in enumerate(images)
