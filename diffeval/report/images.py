@@ -155,13 +155,7 @@ def is_small(tile: Tile) -> bool:
 
 
 def tiles(images: npt.NDArray[np.uint8], captions: Sequence[str], *, command: str = "") -> tuple[Tile, ...]:
-    """Tiles of uint8 images [n, C, H, W], grey or RGB, in order.
-
-    Raises:
-        ValueError: for arrays that are no such images; a run folder from elsewhere may hold anything.
-    """
-    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1] not in (1, 3) or 0 in images.shape[2:]:
-        raise ValueError(f"images are {images.dtype} {list(images.shape)}, needs uint8 [n, 1 or 3, H, W]")
+    """Tiles of uint8 images [n, C, H, W], grey or RGB, in order."""
     return tuple(Tile(pixels, caption, command) for pixels, caption in zip(images, captions, strict=True))
 
 

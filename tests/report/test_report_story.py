@@ -183,7 +183,7 @@ def test_images_of_complex_numbers_are_said(tmp_path: Path) -> None:
     run = write_run(tmp_path / "a", [score("fid", 1.0, 0.1)], grid=True)
     RunDirectory(run).save_arrays("grid", {"images": np.zeros((4, 1, 8, 8), dtype=np.complex64)})
     text = report([run], tmp_path / "page.html").read_text()
-    assert "images are complex64 [4, 1, 8, 8], needs uint8 [n, 1 or 3, H, W]" in text
+    assert "an image is uint8 [1 or 3, H, W], got complex64 (1, 8, 8)" in text
 
 
 def test_changed_results_are_drawn_and_said_and_never_judged(tmp_path: Path) -> None:
