@@ -49,7 +49,8 @@ def test_others_stand_beside_the_standard_suite() -> None:
     suite = choose(["standard", "missing_mass"])
     assert suite.metrics == (*standard(), "mode_coverage")
     assert suite.shown == {*choose().shown, "missing_mass"}
-    assert suite.classes and not suite.asked
+    assert suite.classes
+    assert not suite.asked
     assert named(["standard", "missing_mass"]) == {"missing_mass"}
 
 
