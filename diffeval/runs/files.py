@@ -36,7 +36,8 @@ def replace_bytes(path: Path, content: bytes) -> None:
             raise
     except OSError as error:
         raise DiffevalError(
-            f"cannot write {path}: {error.strerror or error}; free the disk or choose --out"
+            f"cannot write {path}: {error.strerror or error}; "
+            f"{'give the name of a file' if path.is_dir() else 'free the disk or choose --out'}"
         ) from error
 
 

@@ -39,7 +39,7 @@ BY_REFERENCE_PLACE: dict[str, set[str]] = {**{name: {"value", "std_error"} for n
 ROUNDING = {"vendi": 1e-6, "within_class": 1e-6, "clip_score": 1e-6}
 # Block sizes that bound memory; BLOCK of the others is the images that an estimator takes together.
 MEMORY_BLOCKS = ("kernel", "vendi", "neighbours", "within_class", "within_mode", "clip_reading")
-OTHER_BLOCKS = ("pairs", "kernel_terms")
+OTHER_BLOCKS = ("pairs", "kernel_terms", "realism")
 
 
 def _side(seed: int, n: int, shift: float) -> FeatureSet:
