@@ -7,7 +7,7 @@ Both sample the digits model with the same noise, labels, steps and batch on the
 save PNGs, read them back and call ``calculate_metrics`` with the features registered as an extractor. ``diffeval``
 runs as its users run it, with an empty cache, and gives the standard error, the debiased value and pictures beside
 the plain FID. Every measurement is a process of its own, timed from outside, in turns; what was measured is kept in
-``results/end_to_end_measurements.json``, and a script that was stopped goes on there.
+``results/end_to_end.partial.json``, and a script that was stopped goes on there.
 
 The second table is how many images an FID within 2% of the truth takes, and how long: the root mean square error over
 disjoint parts of ``--most`` images, drawn with two steps, where the model is bad enough for its FID to be known that
@@ -29,7 +29,7 @@ from typing import Any
 import numpy as np
 from record import FOLDER, save
 
-KEPT = FOLDER / "end_to_end_measurements.json"
+KEPT = FOLDER / "end_to_end.partial.json"
 NAMES = ("diffeval", "diffusers loop, PNGs, torch-fidelity")
 BATCH = 256
 WITHIN, FEW = 0.02, 2
