@@ -90,6 +90,9 @@ def judge(found: Gate, run: Evidence, baseline: Evidence | None, *, now: datetim
     with as_gate():
         outcomes = outcomes_of([read_rule(name, rule, run, against) for name, rule in found.rules])
     status = status_of(outcomes)
+    ruled = {one.subject for one in outcomes if one.kind == "check"}
+    failing = [one.name for one in run.checks if one.status == "fail" and one.name not in ruled]
+    notes += [f"no rule looks at {name}, a health check that fails" for name in failing]
     return Verdict(
         status=status,
         gate=file.name,

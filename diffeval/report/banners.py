@@ -71,6 +71,6 @@ def _of_verdict(one: Judged, story: Story) -> Banner:
 
 def checks_without_rule(one: Judged) -> tuple[str, ...]:
     """Health checks of what was judged that fail, and that the gate file does not name: it may pass all the same."""
-    ruled = {rule.name for rule in one.verdict.outcomes if rule.kind == "check"}
+    ruled = {rule.subject for rule in one.verdict.outcomes if rule.kind == "check"}
     checks = [check for run in one.runs if run.results is not None for check in run.results.checks]
     return tuple(dict.fromkeys(check.name for check in checks if check.status == "fail" and check.name not in ruled))

@@ -163,6 +163,16 @@ def test_notes_tell_what_a_reader_should_know(make_run: MakeRun, write_gate: Wri
     assert "with other settings: steps 10 and 50" in notes
 
 
+def test_a_failing_check_that_no_rule_names_is_said(make_run: MakeRun, write_gate: WriteGate) -> None:
+    run = make_run("one", [score("a", 1.0, 0.1)])
+    checked = make_run("checked", found=checks(ema="fail", untrained="pass", memorization="fail"))
+    rule = '[[rule]]\nname = "weights"\ncheck = "ema"\nlevel = "warn"\n'
+    verdict = gate([run, checked], config=write_gate(PASSES + rule), baseline=run)
+    assert verdict.status == "pass"
+    said = [note for note in verdict.notes if note.startswith("no rule looks at")]
+    assert said == ["no rule looks at memorization, a health check that fails"]
+
+
 def test_a_name_that_is_nearly_one_of_the_run_is_a_mistake_in_the_file(
     make_run: MakeRun, write_gate: WriteGate
 ) -> None:

@@ -51,6 +51,7 @@ def _of_verdict(one: Judged, place: int) -> Iterator[Block]:
         ("", "rule", "what was found", "why the limit"),
         tuple((_badge(rule), title_of(rule), rule.sentence, rule.why or NONE) for rule in verdict.outcomes),
         tall=True,
+        folded=verdict.passed,  # whoever wonders why asks of what does not pass
     )
     for note in verdict.notes:
         yield Note(note, "", "plain")

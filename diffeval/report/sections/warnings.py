@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from diffeval.report.banners import CHANGED, checks_without_rule
+from diffeval.report.banners import CHANGED
 from diffeval.report.sections import section
 from diffeval.report.story import Story, Told
 from diffeval.report.view import Block, Mark, Rows, Text
@@ -21,7 +21,6 @@ def warnings(story: Story) -> list[Block]:
     for judged in story.verdicts:
         said = {text for one in judged.runs if one.results is not None for text in one.results.warnings}
         notes = [note for note in judged.verdict.notes if note not in said]
-        notes += [f"no rule looks at {name}, a health check that fails" for name in checks_without_rule(judged)]
         rows += [(Mark("warn", "gate"), *([judged.first.name] if several else []), note) for note in notes]
     if not rows:
         return []
