@@ -166,7 +166,7 @@ def test_notes_tell_what_a_reader_should_know(make_run: MakeRun, write_gate: Wri
 def test_a_failing_check_that_no_rule_names_is_said(make_run: MakeRun, write_gate: WriteGate) -> None:
     run = make_run("one", [score("a", 1.0, 0.1)])
     checked = make_run("checked", found=checks(ema="fail", untrained="pass", memorization="fail"))
-    rule = '[[rule]]\nname = "weights"\ncheck = "ema"\nlevel = "warn"\n'
+    rule = '[[rule]]\nid = "weights"\ncheck = "ema"\nlevel = "warn"\n'
     verdict = gate([run, checked], config=write_gate(PASSES + rule), baseline=run)
     assert verdict.status == "pass"
     said = [note for note in verdict.notes if note.startswith("no rule looks at")]
