@@ -39,7 +39,7 @@ SHORT = Sizes(
     swept=500,
     checks=NAMED,
     probed=64,
-    seconds=(20.0, 11.0, 12.0, 18.0, 8.0, 9.0, 3.0),
+    seconds=(13.0, 5.0, 12.0, 16.0, 5.0, 5.0, 2.0),
 )
 FULL = Sizes(
     n=10000,
@@ -49,5 +49,5 @@ FULL = Sizes(
     swept=2000,
     checks=None,
     probed=64,
-    seconds=(90.0, 90.0, 90.0, 150.0, 30.0, 30.0, 5.0),
+    seconds=(46.0, 28.0, 37.0, 100.0, 18.0, 12.0, 2.0),
 )

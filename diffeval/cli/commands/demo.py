@@ -18,10 +18,10 @@ RUNS = Path("runs")
 def demo(
     common: Common,
     full: Annotated[
-        bool, typer.Option("--full", help="All checks, more images and guidance scales; about 10 minutes.")
+        bool, typer.Option("--full", help="All checks, more images and guidance scales; about 4 minutes.")
     ] = False,
 ) -> None:
-    """The whole story on the built-in digits model, in under 150 s on 2 cores, without a GPU or a download.
+    """The whole story on the built-in digits model, in about a minute on 2 cores, without a GPU or a download.
 
     Scores with error bars, modes, health checks of the model and of a twin with one broken layer, a guidance sweep,
     and a gate that lets one of them ship: one page, which grows while you read it.
