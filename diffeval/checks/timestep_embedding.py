@@ -70,7 +70,7 @@ def timestep_embedding(
         found = Finding(
             "fail",
             f"the network does not heed the timestep: a wrong one raises its risk by {reliance:.2%} (limit "
-            f"{dead:.0%}), and moves its output by a share of {share:.1e} (rounding: {rounding:.1e})",
+            f"{dead:.0%}), and moves its output by a share of {share:.1g} (rounding: {rounding:.1g})",
             fix=_cause(embedding),
         )
         if agnostic:

@@ -102,7 +102,9 @@ def _map(implied: Rows, risk: Rows, identifier: str) -> Figure:
     if most > FLAT:
         read = f"The worst is {number(most)} times the least, {where}."
     else:
-        read = f"All rows are flat: no timestep costs more than {number(100 * (most - 1))}% above the best of its row."
+        above = 100 * (most - 1)
+        told = "0.01%" if above < 0.01 else f"{number(above)}%"  # less than that is rounding
+        read = f"All rows are flat: no timestep costs more than {told} above the best of its row."
     sentence = (
         "Risk of the noise prediction at each noise level (rows) and timestep that the network is told, over the "
         "least of its row. A sharp dark valley: the network heeds the timestep. A flat row: it does not. "
