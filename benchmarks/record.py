@@ -1,5 +1,6 @@
 """Writes what a benchmark measured: JSON with the machine and versions, and the same as a table."""
 
+import datetime
 import json
 import os
 import platform
@@ -26,13 +27,20 @@ def save(name: str, rows: Sequence[Mapping[str, object]], libraries: Sequence[st
     """Writes ``results/NAME.json`` and ``results/NAME.md``, and prints the table."""
     FOLDER.mkdir(exist_ok=True)
     versions = {library: metadata.version(library) for library in libraries}
-    document = {"benchmark": name, "machine": machine(), "python": platform.python_version(), "versions": versions}
+    document = {
+        "benchmark": name,
+        "machine": machine(),
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        "python": platform.python_version(),
+        "versions": versions,
+    }
     (FOLDER / f"{name}.json").write_text(json.dumps({**document, "rows": list(rows)}, indent=2, default=str) + "\n")
     columns = list(dict.fromkeys(key for row in rows for key in row))
     lines = ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
     lines += ["| " + " | ".join(_cell(row.get(column)) for column in columns) + " |" for row in rows]
     told = ", ".join(f"{library} {version}" for library, version in versions.items())
-    text = f"{document['machine']}; Python {document['python']}, {told}\n\n" + "\n".join(lines) + "\n"
+    where = f"{document['machine']}; {document['date']}; Python {document['python']}, {told}"
+    text = where + "\n\n" + "\n".join(lines) + "\n"
     (FOLDER / f"{name}.md").write_text(text)
     print(text)
 

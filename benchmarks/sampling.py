@@ -5,11 +5,13 @@
 All get the same initial noise and the same scheduler settings; in float32 the pixels must agree to one level of uint8
 on all but one in a thousand, or the script fails. The networks are diffeval's presets for 8 and 32 pixels with seeded
 random weights, as speed does not depend on what they have learnt. Forward images are network calls times images. The
-share of the matrix-product rate is the network's multiplications per second over those of a 1024 x 1024 product in
-float32 on the same threads. Each contestant has a process of its own; warm-up is its first piece of work, compiling
-included, and is not part of the rates. ``--clock cpu`` counts the seconds that a contestant's threads worked, for a
-machine that others work on, too; it says nothing of GPUs. About 15 minutes on 2 cores, most of it compiling, with an
-empty cache unless TORCHINDUCTOR_CACHE_DIR names one.
+share of the matrix-product rate is the network's multiplications per second over those of a 1024 x 1024 product of the
+same dtype on the same threads, by torch.mm or as a convolution with a kernel of one pixel, whichever is faster: on AMD
+processors torch.mm goes to a library that reaches half of what the convolutions' library does in float32. Each
+contestant has a process of its own; warm-up is its first piece of work, compiling included, and is not part of the
+rates. ``--clock cpu`` counts the seconds that a contestant's threads worked, for a machine that others work on, too;
+it says nothing of GPUs. About 15 minutes on 2 cores, most of it compiling, with an empty cache unless
+TORCHINDUCTOR_CACHE_DIR names one.
 """
 
 import argparse
@@ -115,20 +117,28 @@ def now(clock: str) -> float:
     return time.process_time() if clock == "cpu" else time.perf_counter()
 
 
-def product(threads: int, device: str, clock: str) -> Work:
-    """Matrix products, as the rate of the machine."""
+def product(threads: int, device: str, clock: str, dtype: str) -> Work:
+    """Matrix products, as the rate of the machine: the faster of two ways to the same 1024 x 1024 product."""
     torch.set_num_threads(threads)
-    x = torch.randn(1024, 1024, device=device)
+    x = torch.randn(1024, 1024, device=device, dtype={"fp32": torch.float32, "bf16": torch.bfloat16}[dtype])
+    image, kernel = x.view(1, 32, 32, 1024).permute(0, 3, 1, 2), x.view(1024, 1024, 1, 1)
+    ways = (lambda: torch.mm(x, x), lambda: torch.nn.functional.conv2d(image, kernel))
 
     def work() -> tuple[float, Any]:
-        started = now(clock)
-        for _ in range(10):
-            torch.mm(x, x)
-        if x.is_cuda:
-            torch.cuda.synchronize()
-        return (now(clock) - started) / 10 / (threads if clock == "cpu" else 1), None
+        return min(_seconds_of(way, x.is_cuda, clock) for way in ways) / (threads if clock == "cpu" else 1), None
 
     return work
+
+
+def _seconds_of(way: Callable[[], object], on_gpu: bool, clock: str) -> float:
+    """Seconds of one call, mean of 50."""
+    way()
+    started = now(clock)
+    for _ in range(50):
+        way()
+    if on_gpu:
+        torch.cuda.synchronize()
+    return (now(clock) - started) / 50
 
 
 def contestant(**arguments: Any) -> Work:
@@ -144,7 +154,7 @@ def flops(size: int) -> int:
 
 
 def rows_of(size: int, found: dict[str, Taken], device: str) -> list[dict[str, Any]]:
-    stock, products = found[STOCK], found["product"]
+    stock = found[STOCK]
     rows = []
     for name in WAYS:
         one = found[name]
@@ -154,6 +164,7 @@ def rows_of(size: int, found: dict[str, Taken], device: str) -> list[dict[str, A
             assert (gap > 0).mean() <= 0.001, f"{name} differs in {(gap > 0).mean():.2%} of the pixels"
         forwards = IMAGES[size] * STEPS
         rate = flops(size) * forwards / one.median
+        products = found[f"product, {WAYS[name].get('dtype', 'fp32')}"]
         rows.append(
             {
                 "network": f"{size}x{size}", "contestant": name, "device": device, "batch": BATCH[size],
@@ -180,7 +191,8 @@ def main() -> None:
     for size in map(int, options.networks.split(",")):
         common = {"threads": options.threads, "device": options.device, "clock": options.clock}
         ways = {name: {"size": size, **common, **way} for name, way in WAYS.items()}
-        found = take_turns(contestant, {"product": common, **ways}, options.turns)
+        products = {f"product, {dtype}": {"dtype": dtype, **common} for dtype in ("fp32", "bf16")}
+        found = take_turns(contestant, {**products, **ways}, options.turns)
         told = {"threads": options.threads, "clock": options.clock}
         rows += [{**row, **told} for row in rows_of(size, found, options.device)]
         save("sampling", rows, libraries=("torch", "diffusers"))
