@@ -1,14 +1,18 @@
-"""Writes what a benchmark measured: JSON with the machine and versions, and the same as a table."""
+"""Writes what a benchmark measured: JSON with the machine, date and versions, and the same as a table."""
 
 import datetime
 import json
 import os
 import platform
+import shlex
+import sys
+import time
 from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 
 FOLDER = Path(__file__).parent / "results"
+STARTED = time.monotonic()
 
 
 def machine() -> str:
@@ -24,13 +28,18 @@ def machine() -> str:
 
 
 def save(name: str, rows: Sequence[Mapping[str, object]], libraries: Sequence[str]) -> None:
-    """Writes ``results/NAME.json`` and ``results/NAME.md``, and prints the table."""
+    """Writes ``results/NAME.json`` and ``results/NAME.md``, and prints the table.
+
+    The command and its seconds are those of this process; a study that was stopped and went on took longer.
+    """
     FOLDER.mkdir(exist_ok=True)
     versions = {library: metadata.version(library) for library in libraries}
     document = {
         "benchmark": name,
         "machine": machine(),
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        "command": shlex.join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *sys.argv[1:]]),
+        "seconds": round(time.monotonic() - STARTED),
         "python": platform.python_version(),
         "versions": versions,
     }
