@@ -1,12 +1,13 @@
 """The Inception extractor against torch-fidelity, clean-fid and pytorch-fid on the same weights file; and its speed.
 
-    python benchmarks/extractors.py
+    python benchmarks/extractors.py [--threads 2]
 
 The weights are seeded random values in torch-fidelity's real file format, because nothing here depends on what the
 network has learnt; the images are crops of scikit-learn's two photographs. Speeds are taken in turns, and what is
 reported of them is the median and the median of the ratios to torch-fidelity's in the same turn. The machine's
-convolution rate is that of the network's own convolutions, one by one, channels last in float32, in the same turn.
-About 6 minutes on 2 cores.
+convolution rate is that of the network's own convolutions, one by one, channels last in float32, in the same turn;
+what share that is of a large matrix product's rate, as ``sampling.py`` measures it, is told beside it. About 6 minutes
+on 2 cores.
 """
 
 import argparse
@@ -23,7 +24,9 @@ import torch
 import torch_fidelity
 from PIL import Image
 from record import save
+from sampling import product as matrix_product
 from sklearn.datasets import load_sample_images
+from torch.utils.flop_counter import FlopCounterMode
 from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
 from diffeval.data.pixels import Images
@@ -165,9 +168,24 @@ def agreement(weights: Path, state: dict[str, torch.Tensor], sets: tuple[Images,
     return [{**row, "FID differs by": abs(float(row["FID"]) / float(row["their FID"]) - 1)} for row in rows]  # type: ignore[arg-type]
 
 
+# Seconds of extracting a batch's features.
+Contestant = Callable[[Images], float]
+
+
+def timed(run: Callable[[Images], object]) -> Contestant:
+    """Seconds of the whole."""
+
+    def seconds(images: Images) -> float:
+        started = time.perf_counter()
+        run(images)
+        return time.perf_counter() - started
+
+    return seconds
+
+
 @torch.inference_mode()
-def convolutions(network: torch.nn.Module, images: Images) -> Callable[[Images], object]:
-    """The network's convolutions alone, each on the input that it has there, in batches of 8."""
+def convolutions(network: torch.nn.Module, images: Images) -> Contestant:
+    """The network's convolutions alone, in batches of 8, each on the input that it has there, just after it had it."""
     calls: list[tuple[torch.nn.Module, torch.Tensor]] = []
     found = [module for module in network.modules() if isinstance(module, torch.nn.Conv2d)]
     hooks = [
@@ -180,16 +198,29 @@ def convolutions(network: torch.nn.Module, images: Images) -> Callable[[Images],
         hook.remove()
 
     @torch.inference_mode()
-    def run(batch: Images) -> None:
+    def seconds(batch: Images) -> float:
+        taken = 0.0
         for _ in range(0, len(batch), 8):
             for module, x in calls:
                 module(x)
+                started = time.perf_counter()
+                module(x)
+                taken += time.perf_counter() - started
+        return taken
 
-    return run
+    return seconds
+
+
+def flops(network: torch.nn.Module) -> int:
+    """Multiplications and additions of an image."""
+    with FlopCounterMode(display=False) as counter, torch.inference_mode():
+        network(torch.zeros(1, 3, 299, 299))
+    return int(counter.get_total_flops())
 
 
 def speeds(weights: Path, sets: tuple[Images, Images]) -> list[dict[str, object]]:
     theirs = FeatureExtractorInceptionV3("theirs", ["2048"], feature_extractor_weights_path=str(weights))
+    threads = torch.get_num_threads()
 
     @torch.inference_mode()
     def stock(batch: Images) -> None:
@@ -201,44 +232,51 @@ def speeds(weights: Path, sets: tuple[Images, Images]) -> list[dict[str, object]
     failed = compiled.run.compile(images[:1])  # type: ignore[attr-defined]
     ours_name, alone = "diffeval (channels last, folded)", "its convolutions alone"
     network = plain.run._network  # type: ignore[attr-defined]
-    runs: dict[str, Callable[[Images], object]] = {
-        "torch-fidelity": stock,
-        ours_name: plain.run,
+    product = matrix_product(threads, "cpu", "wall", "fp32")
+    runs: dict[str, Contestant] = {
+        "torch-fidelity": timed(stock),
+        ours_name: timed(plain.run),
         alone: convolutions(network, images),
     }
     if failed is None:
-        runs |= {"diffeval, compiled": compiled.run}
-    runs[f"diffeval --fast ({fast.id.rsplit('/', 1)[-1]})"] = fast.run
+        runs |= {"the same, compiled (users have this in bf16 alone)": timed(compiled.run)}
+    runs[f"diffeval --fast ({fast.id.rsplit('/', 1)[-1]})"] = timed(fast.run)
     names = list(runs)
     seconds: dict[str, list[float]] = {name: [] for name in runs}
+    products = []
     for run in runs.values():
         run(images)
     for _ in range(TURNS):
+        products.append(product()[0])
         for name, run in runs.items():
-            started = time.perf_counter()
-            run(images)
-            seconds[name].append(time.perf_counter() - started)
+            seconds[name].append(run(images))
     base = seconds["torch-fidelity"]
+    work = flops(network) * len(images) / (2 * 1024**3)
     # What --fast does to FID: both sets by the same extractor, as a run has them.
     distances = {name: between(one, sets) for name, one in ((ours_name, plain), (names[-1], fast))}
     return [
         {
             "path": name,
+            "threads": threads,
             "images/s (median)": len(images) / statistics.median(taken),
-            "times torch-fidelity (median of ratios)": statistics.median(
-                b / t for b, t in zip(base, taken, strict=True)
-            ),
-            "share of the convolution rate (median of ratios)": statistics.median(
-                c / t for c, t in zip(seconds[alone], taken, strict=True)
-            ),
+            "times torch-fidelity (median of ratios)": _ratio(base, taken),
+            "share of the convolution rate (median of ratios)": _ratio(seconds[alone], taken),
+            "share of the matrix-product rate, float32 (median of ratios)": work * _ratio(products, taken),
             "FID between the two sets": distances.get(name),
         }
         for name, taken in seconds.items()
     ]
 
 
+def _ratio(ones: list[float], others: list[float]) -> float:
+    """Median over turns."""
+    return statistics.median(one / other for one, other in zip(ones, others, strict=True))
+
+
 if __name__ == "__main__":
-    argparse.ArgumentParser(description=__doc__).parse_args()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    torch.set_num_threads(parser.parse_args().threads)
     libraries = ("torch", "torch-fidelity", "clean-fid", "pytorch-fid", "pillow", "numpy")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "inception.pth"
