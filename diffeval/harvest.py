@@ -1,18 +1,21 @@
 """One pass over the images of a run: sample, extract, commit. What is on disk already is never made again."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
+from diffeval.committer import Committer
 from diffeval.data.pixels import Images
 from diffeval.diffusion.batching import is_out_of_memory, split_batches
 from diffeval.errors import DiffevalError, StoppedError
 from diffeval.features.appearance import appearance
-from diffeval.features.extractor import Extractor
+from diffeval.features.extractor import Extracted, Extractor
 from diffeval.plan import ImageMaker
 from diffeval.progress import Reporter
 from diffeval.ranks import Ranks, Share, here
@@ -108,6 +111,73 @@ def _folder(run: RunDirectory, extractor: Extractor) -> Path:
     return run.path / "features" / extractor.id.replace("/", "-")
 
 
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What was made of consecutive indices.
+
+    Attributes:
+        indices: of the images.
+        images: uint8 [b, C, H, W].
+        extracted: features by the extractor; None without one.
+        judged: features by the judge of prompts, where that is another.
+    """
+
+    indices: range
+    images: Images
+    extracted: Extracted | None
+    judged: Extracted | None
+
+
+@dataclass(frozen=True, slots=True)
+class OpenChunk:
+    """A chunk that is being filled. It is opened where images are made; all else is done by the committer's thread.
+
+    Attributes:
+        run: that the images belong to.
+        harvest: where they go.
+        maker: of the images.
+        start: first index of the chunk.
+        rows: images that were on disk.
+        parts: arrays by store, in order.
+    """
+
+    run: RunDirectory
+    harvest: Harvest
+    maker: ImageMaker
+    start: int
+    rows: int
+    parts: Mapping[Path, list[Arrays]]
+
+    def add(self, made: Batch) -> None:
+        """The next images of the chunk; the first ones of the run go into the grid at once."""
+        images, features, judged = self.harvest.images, self.harvest.features, self.harvest.judged
+        if images is not None:
+            self._append(images, {"images": made.images, "labels": self.maker.labels(made.indices)})
+        if features is not None and made.extracted is not None:
+            found = {"features": made.extracted.features, "logits": made.extracted.logits}
+            self._append(features, {**found, "appearance": appearance(made.images)})
+        if judged is not None and made.judged is not None:
+            self._append(judged, {"features": made.judged.features})
+        _extend_grid(self.run, made.indices, made.images, self.maker)
+        if self.maker.limit is None:  # ready-made images can be read again
+            self.harvest.memory.add(made.indices, made.images)
+
+    def _append(self, store: ChunkStore, arrays: Mapping[str, npt.NDArray[np.generic] | None]) -> None:
+        self.parts[store.folder].append({name: array for name, array in arrays.items() if array is not None})
+
+    def commit(self) -> None:
+        """Replaces the chunk on disk."""
+        for store in self.harvest.stores:
+            store.write(self.start, _joined(self.parts[store.folder]))
+
+
+def _open_chunk(run: RunDirectory, harvest: Harvest, maker: ImageMaker, start: int) -> OpenChunk:
+    """A chunk as it is on disk, up to the last image that all stores have."""
+    held = {store.folder: store.read(start) or {} for store in harvest.stores}
+    rows = min(store.rows(start) for store in harvest.stores)
+    return OpenChunk(run, harvest, maker, start, rows, {at: [_upto(arrays, rows)] for at, arrays in held.items()})
+
+
 def reap(
     run: RunDirectory,
     harvest: Harvest,
@@ -125,23 +195,29 @@ def reap(
     Batches are always whole, so a run that is extended later is bit-equal to one that was long from the start. Where
     memory does not suffice the batch is halved, and the run says so.
 
+    Chunks are joined and written by a thread while the next images are made; of these at most one chunk waits for it.
+    Whatever ends this, the chunks that were made whole are on disk then.
+
     Raises:
         StoppedError: when asked to stop; everything up to the last batch is on disk.
-        DiffevalError: if even a batch of one does not fit, or the network's output is not finite.
+        DiffevalError: if even a batch of one does not fit, the network's output is not finite, or the run cannot be
+            written.
     """
     ranks, size = here(), harvest.stores[0].size
     stage = "sampling" if generator.limit is None else "features"
-    for _ in range(ROUNDS):
-        # Rank 0 alone looks, so that all deal out the same list.
-        missing = ranks.tell(harvest.missing(n, shard) if ranks.first else None, reporter)
-        mine = ranks.share.of(missing)
-        _announce(stage, missing, mine, n, size, shard, reporter)
-        for start, _ in mine:
-            wanted = range(start, min(start + size, n))
-            batch = _fill_chunk(run, harvest, generator, extractor, judge, wanted, batch, reporter)
-        batch = _agreed(run, ranks, batch, reporter)
-        if not missing or ranks.world == 1:
-            return batch
+    with Committer(size // batch + 1) as committer:  # a chunk's batches, and its commit
+        making = _Making(run, harvest, generator, extractor, judge, reporter, committer)
+        for _ in range(ROUNDS):
+            # Rank 0 alone looks, so that all deal out the same list.
+            missing = ranks.tell(harvest.missing(n, shard) if ranks.first else None, reporter)
+            mine = ranks.share.of(missing)
+            _announce(stage, missing, mine, n, size, shard, reporter)
+            for start, _ in mine:
+                batch = making.fill(range(start, min(start + size, n)), batch)
+            committer.flush()
+            batch = _agreed(run, ranks, batch, reporter)
+            if not missing or ranks.world == 1:
+                return batch
     raise DiffevalError(f"{stage}: rank 0 does not find in {run.path} what others made; run the same command again")
 
 
@@ -175,57 +251,49 @@ def _agreed(run: RunDirectory, ranks: Ranks, batch: int, reporter: Reporter) -> 
     return least
 
 
-def _fill_chunk(
-    run: RunDirectory,
-    harvest: Harvest,
-    generator: ImageMaker,
-    extractor: Extractor | None,
-    judge: Extractor | None,
-    wanted: range,
-    batch: int,
-    reporter: Reporter,
-) -> int:
-    """Completes one chunk from its last committed row; commits what it has when asked to stop."""
-    start, size = wanted.start, harvest.stores[0].size
-    # Whole batches, beyond the last image that is wanted, but not beyond the last there is.
-    end = min(start + size, generator.limit or start + size)
-    held = {store.folder: store.read(start) or {} for store in harvest.stores}
-    position = start + min(store.rows(start) for store in harvest.stores)
-    parts: dict[str, list[Arrays]] = {
-        str(folder): [_upto(arrays, position - start)] for folder, arrays in held.items()
-    }
-    stopping = False
-    while position < wanted.stop and not stopping:
-        indices = next(split_batches(position, min(end, position + batch), batch))
-        try:
-            images = generator.images(indices)
-            extracted = extractor.run(images) if extractor else None
-            judged = judge.run(images) if judge and harvest.judged else None
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
-                raise
-            batch = _halve(run, batch, reporter)
-            continue
-        if harvest.images is not None:
-            labels = generator.labels(indices)
-            arrays = {"images": images, "labels": labels}
-            parts[str(harvest.images.folder)].append({k: v for k, v in arrays.items() if v is not None})
-        if harvest.features is not None and extracted is not None:
-            made = {"features": extracted.features, "logits": extracted.logits, "appearance": appearance(images)}
-            parts[str(harvest.features.folder)].append({k: v for k, v in made.items() if v is not None})
-        if harvest.judged is not None and judged is not None:
-            parts[str(harvest.judged.folder)].append({"features": judged.features})
-        _extend_grid(run, indices, images, generator)
-        if generator.limit is None:  # ready-made images can be read again
-            harvest.memory.add(indices, images)
-        reporter.advance(min(indices.stop, wanted.stop) - position)
-        position = indices.stop
-        stopping = reporter.stop_requested and position < wanted.stop
-    for store in harvest.stores:
-        store.write(start, _joined(parts[str(store.folder)]))
-    if reporter.stop_requested:
-        raise StoppedError(f"sampling: stopped at image {position}; run the same command to continue")
-    return batch
+@dataclass(frozen=True, slots=True)
+class _Making:
+    """How a run's images are made, and who commits them; see ``reap``."""
+
+    run: RunDirectory
+    harvest: Harvest
+    generator: ImageMaker
+    extractor: Extractor | None
+    judge: Extractor | None
+    reporter: Reporter
+    committer: Committer
+
+    def fill(self, wanted: range, batch: int) -> int:
+        """Completes one chunk from its last committed row; commits what it has when asked to stop."""
+        start, size, reporter = wanted.start, self.harvest.stores[0].size, self.reporter
+        # Whole batches, beyond the last image that is wanted, but not beyond the last there is.
+        end = min(start + size, self.generator.limit or start + size)
+        chunk = _open_chunk(self.run, self.harvest, self.generator, start)
+        position, stopping = start + chunk.rows, False
+        while position < wanted.stop and not stopping:
+            indices = next(split_batches(position, min(end, position + batch), batch))
+            try:
+                made = self._made(indices)
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                batch = _halve(self.run, batch, reporter)
+                continue
+            self.committer.submit(partial(chunk.add, made))
+            reporter.advance(min(indices.stop, wanted.stop) - position)
+            position = indices.stop
+            stopping = reporter.stop_requested and position < wanted.stop
+        self.committer.submit(chunk.commit)
+        if reporter.stop_requested:
+            self.committer.flush()
+            raise StoppedError(f"sampling: stopped at image {position}; run the same command to continue")
+        return batch
+
+    def _made(self, indices: range) -> Batch:
+        images = self.generator.images(indices)
+        extracted = self.extractor.run(images) if self.extractor else None
+        judged = self.judge.run(images) if self.judge and self.harvest.judged else None
+        return Batch(indices, images, extracted, judged)
 
 
 def _upto(arrays: Arrays, rows: int) -> Arrays:

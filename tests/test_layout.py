@@ -36,6 +36,7 @@ ROWS = (
         "speed",
         "compiling",
         "job",
+        "committer",
         "harvest",
         "pairing",
         "prompting",

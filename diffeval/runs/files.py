@@ -25,14 +25,14 @@ def replace_bytes(path: Path, content: bytes) -> None:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        # Opened as any file is: the system takes the umask off its permissions, which no thread can do for itself.
+        temporary = path.parent / f".{path.name}.{os.urandom(4).hex()}"
         try:
-            with os.fdopen(handle, "wb") as file:
+            with temporary.open("xb") as file:
                 file.write(content)
-            os.chmod(temporary, 0o666 & ~_umask())
             os.replace(temporary, path)
         except BaseException:
-            Path(temporary).unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
             raise
     except OSError as error:
         raise DiffevalError(
@@ -124,9 +124,3 @@ def require_writable_above(folder: Path) -> None:
         DiffevalError: if that cannot be written, or is no folder.
     """
     require_writable(next(parent for parent in (folder, *folder.absolute().parents) if parent.exists()))
-
-
-def _umask() -> int:
-    current = os.umask(0)
-    os.umask(current)
-    return current
