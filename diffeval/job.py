@@ -185,5 +185,6 @@ def provenance_of(job: Job, batch: int) -> Provenance:
         started=job.state.started,
         seconds=state.seconds if state else {},
         compiled=bool(state and state.compiled),
+        ranks=state.ranks if state else 1,
         training_step=job.checkpoint.training_step,
     )

@@ -58,9 +58,11 @@ def sample_images(
     job: Job, harvest: Harvest, reporter: Reporter, extractor: Extractor | None, judge: Extractor | None = None
 ) -> int:
     """Makes the images of a job complete; returns the batch that was last used."""
-    job.run.update(status="running", n=max(job.settings.n, job.state.n))
+    state = job.run.update(status="running", n=max(job.settings.n, job.state.n))
     size = harvest.stores[0].size
     lacking = harvest.missing(job.settings.n, job.settings.shard)
+    if lacking and here().world > state.ranks:  # written down now: once all images are there, rank 0 goes on alone
+        job.run.update(ranks=here().world)
     maker = _maker(job, sum(min(size, job.settings.n - start) - rows for start, rows in lacking), reporter)
     started = time.monotonic()
     try:

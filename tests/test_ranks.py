@@ -102,6 +102,7 @@ def test_one_two_and_three_ranks_give_the_same_numbers(
     many = RunDirectory(run).results()
     assert many is not None
     assert _numbers(many) == _numbers(one)
+    assert (many.provenance.ranks, one.provenance.ranks) == (3, 1), "three at first, and then two"
     ours, theirs = _arrays(tmp_path / "one"), _arrays(run)
     assert set(ours) == set(theirs)
     assert all(np.array_equal(ours[name], theirs[name]) for name in ours)
@@ -111,6 +112,7 @@ def test_one_two_and_three_ranks_give_the_same_numbers(
     together = RunDirectory(launched_ranks["two"] / "sweep").results()
     assert together is not None
     assert together.tables["curve"] == alone.tables["curve"]
+    assert (together.provenance.ranks, alone.provenance.ranks) == (2, 1)
 
 
 def test_a_rank_that_is_killed_loses_nothing(tiny_checkpoint: Path, tmp_path: Path) -> None:
@@ -150,6 +152,7 @@ def _continues_with_one_process(run: Path, checkpoint: Path, whole: Path) -> Non
     assert {name: after[name] for name in made} == made, "nothing is made twice"
     expected = evaluate(checkpoint, metrics=("fid", "kid"), settings=settings, out=whole, task="fid")
     assert _numbers(continued) == _numbers(expected)
+    assert continued.provenance.ranks == 2, "the images were shared, though not all"
 
 
 def test_ranks_that_share_no_folder_are_refused_in_one_line(launched_ranks: dict[str, Path]) -> None:

@@ -56,6 +56,7 @@ class RunState:
         warnings: what a reader must know.
         started: UTC, ISO 8601.
         compiled: whether its images are made by a compiled network; None before the first.
+        ranks: processes that have shared its images, the most of any session.
     """
 
     task: str
@@ -72,6 +73,7 @@ class RunState:
     warnings: tuple[str, ...] = ()
     shard: tuple[int, int] | None = None
     compiled: bool | None = None
+    ranks: int = 1
 
 
 # What lies in a run's directory beside its folders.

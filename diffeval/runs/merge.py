@@ -127,6 +127,7 @@ def _join(parts: Sequence[_Part], whole: RunDirectory) -> None:
         first,
         status="stopped",
         batch=batches[0],
+        ranks=max(part.state.ranks for part in parts),
         shard=None,
         seconds={stage: sum(part.state.seconds.get(stage, 0.0) for part in parts) for stage in sorted(stages)},
         warnings=tuple(dict.fromkeys((*(one for part in parts for one in part.state.warnings), *said))),

@@ -163,6 +163,7 @@ class Provenance:
         seconds: wall time per stage, summed over continued runs.
         training_step: optimiser steps behind the weights, where the checkpoint says so.
         compiled: whether the network was compiled: its images then agree to rounding with those of one that was not.
+        ranks: processes that shared the images; the most, where sessions of the run had different numbers.
     """
 
     checkpoint: str
@@ -181,6 +182,7 @@ class Provenance:
     seconds: Mapping[str, float] = field(default_factory=dict)
     training_step: int | None = None
     compiled: bool = False
+    ranks: int = 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ import numpy as np
 from diffeval.metrics.metric import METRICS
 from diffeval.runs.files import replace_text
 from diffeval.runs.provenance import command
-from diffeval.runs.records import Param, Provenance, Results, Score
+from diffeval.runs.records import Param, Results, Score
 from diffeval.sweeps.choices import Choice, Curve, best, indistinguishable, largest_keeping
 from diffeval.sweeps.front import knee, pareto, pareto_share
 from diffeval.sweeps.pathologies import Readings, find, unjudged
@@ -111,7 +111,8 @@ def save(swept: Swept, found: Conclusions) -> Results:
     for point in swept.points:
         for stage, spent in point.results.provenance.seconds.items():
             seconds[stage] = seconds.get(stage, 0.0) + spent
-    provenance = _replaced(first, seconds)
+    ranks = max(point.results.provenance.ranks for point in swept.points)
+    provenance = replace(first.provenance, seconds=seconds, command=command(), ranks=ranks)
     every = [warning for point in swept.points for warning in point.results.warnings]
     results = Results(
         run=str(swept.run.path),
@@ -129,10 +130,6 @@ def save(swept: Swept, found: Conclusions) -> Results:
     labels = {} if swept.labels is None else {"labels": swept.labels}
     swept.run.save_arrays("matrix", {**grids, **labels, "points": names})
     return results
-
-
-def _replaced(first: Results, seconds: Mapping[str, float]) -> Provenance:
-    return replace(first.provenance, seconds=seconds, command=command())
 
 
 def _named(score: Score, point: Point) -> Score:

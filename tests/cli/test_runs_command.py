@@ -49,6 +49,7 @@ def test_parts_are_made_joined_listed_and_scored(tiny_checkpoint: Path) -> None:
     assert "fid_debiased" in listed[1]
     shown = _run("runs", "show", "runs/big").stdout
     assert "status             done" in shown
+    assert "ranks              1" in shown
     assert "fid_debiased" in shown
 
 

@@ -40,10 +40,12 @@ def results(
     sha256: str = "c0ffee",
     checks: Sequence[CheckResult] = (),
     version: str = "0.1.0",
+    ranks: int = 1,
 ) -> Results:
     origin = Provenance(
-        "model", "model", sha256, seed, n, 10, "cpu", 1, {"diffeval": version}, None, "here", (), "2026-01-01"
-    )
+        "model", "model", sha256, seed, n, 10, "cpu", 1, {"diffeval": version}, None, "here", (), "2026-01-01",
+        ranks=ranks,
+    )  # fmt: skip
     return Results(".", protocol, origin, tuple(scores), tuple(checks))
 
 

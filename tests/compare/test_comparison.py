@@ -178,6 +178,9 @@ def test_the_same_images_cannot_have_two_values(tmp_path: Path) -> None:
         compare(one, other)
     dust = write(tmp_path / "dust", [score("kid", 1.00001, 0.1)])
     assert compare(one, dust).same == ((0, 1),)
+    shared = write(tmp_path / "shared", [score("kid", 1.2, 0.1)], ranks=3)
+    with pytest.raises(DiffevalError, match="measured the same images"):  # of however many processes
+        compare(one, shared)
     newer = write(tmp_path / "newer", [score("kid", 1.2, 0.1)], version="0.2.0")
     assert compare(one, newer).same == ((0, 1),)
 

@@ -42,6 +42,7 @@ def write_run(
     sha: str = SHA,
     seed: int = 0,
     step: int | None = None,
+    ranks: int = 1,
     status: str = "done",
     warnings: Sequence[str] = (),
     versions: Mapping[str, str] = VERSIONS,
@@ -58,7 +59,7 @@ def write_run(
     started = "2026-11-20T10:00:00+00:00"
     origin = Provenance(
         checkpoint, path, sha, seed, n, 256, "cpu", 1, versions, "c0ffee", "Linux", tuple(command), started,
-        training_step=step,
+        training_step=step, ranks=ranks,
     )  # fmt: skip
     run.save_arrays("terms", {"labels": np.zeros(n, np.int64)})
     if grid:

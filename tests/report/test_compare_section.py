@@ -16,7 +16,7 @@ from diffeval.report.sections.scores import scores, titles
 from diffeval.report.sections.warnings import warnings
 from diffeval.report.story import Story, read_told
 from diffeval.report.training_steps import places_of
-from diffeval.report.view import Block, Card, Cards, Commands, Figure, Mark, Note, Rows
+from diffeval.report.view import Block, Card, Cards, Commands, Facts, Figure, Mark, Note, Rows
 from diffeval.runs.records import CheckResult
 
 
@@ -284,6 +284,17 @@ def test_commands_are_quoted_and_versions_are_what_pip_takes(tmp_path: Path) -> 
         ("model", "python -m diffeval eval 'my model' --n 1000"),
         ("this page", f"diffeval report '{run}' -o report.html"),
     )
+
+
+@pytest.mark.parametrize(("ranks", "machine"), [(1, "cpu, 1 thread, "), (3, "cpu, 3 ranks of 1 thread, ")])
+def test_what_made_the_images_is_told(ranks: int, machine: str, tmp_path: Path) -> None:
+    run = write_run(tmp_path / "a", [score("fid", 1.0, 0.1)], ranks=ranks)
+    (origin,) = (block for block in reproduce(_story(run)) if isinstance(block, Facts))
+    assert dict(origin.rows)["machine"].startswith(machine)
+    (known,) = (
+        block for block in protocol(_story(run)) if isinstance(block, Facts) and block.title.startswith("Provenance")
+    )
+    assert dict(known.rows)["ranks"] == str(ranks)
 
 
 def test_the_command_of_the_page_names_gate_and_baseline(tmp_path: Path) -> None:

@@ -5,9 +5,11 @@ from pathlib import Path
 import pytest
 
 from diffeval.errors import DiffevalError
+from diffeval.runs.directory import RunDirectory
 from diffeval.runs.document import read_results, results_document, to_json
 from diffeval.runs.protocol import differing_keys, fingerprint
 from diffeval.runs.records import CheckResult, Null, Protocol, Provenance, Results, Score
+from diffeval.runs.seal import sealed
 
 PROTOCOL = Protocol(
     "fid", "ddim", {"eta": 0.0}, 20, 1.0, "balanced", "nearest", "fp32", "digits/x", "none", "digits@train", "ab"
@@ -89,6 +91,25 @@ def test_the_same_images_elsewhere_are_the_same_reference() -> None:
 
 def test_differing_keys_name_both_values() -> None:
     assert differing_keys(PROTOCOL, dataclasses.replace(PROTOCOL, steps=50)) == {"steps": (20, 50)}
+
+
+def test_documents_of_before_name_no_ranks_and_are_whole(tmp_path: Path) -> None:
+    document = results_document(_results(SCORE))
+    del document["provenance"]["ranks"]
+    run = RunDirectory(tmp_path)
+    run.results_path.write_text(to_json(sealed(document, tmp_path / "terms.npz")))
+    run.require_whole()
+    assert read_results(run.results_path).provenance.ranks == 1
+
+
+def test_the_number_of_ranks_is_kept_and_is_no_part_of_the_protocol(tmp_path: Path) -> None:
+    results = _results(SCORE)
+    many = dataclasses.replace(results, provenance=dataclasses.replace(PROVENANCE, ranks=3))
+    run = RunDirectory(tmp_path)
+    run.save_results(many)
+    run.require_whole()
+    assert read_results(run.results_path).provenance.ranks == 3
+    assert fingerprint(many.protocol) == fingerprint(results.protocol)
 
 
 def test_score_lookup() -> None:

@@ -128,6 +128,7 @@ def _plain(run: "RunDirectory", state: "RunState") -> dict[str, object]:
         "n": state.n,
         "seed": state.seed,
         "batch": state.batch,
+        "ranks": state.ranks,
         "shard": None if state.shard is None else f"{state.shard[0]}/{state.shard[1]}",
         "checkpoint_sha256": state.checkpoint_sha256,
         "version": state.version,

@@ -78,6 +78,7 @@ def _origin(told: Told, results: Results, *, several: bool) -> Facts:
         if value:
             rows.append((name, value))
     threads = f"{origin.threads} thread{'s' * (origin.threads != 1)}"
-    rows.append(("machine", f"{origin.device}, {threads}, batch {origin.batch}, {origin.host}"))
+    ranks = f"{origin.ranks} ranks of " if origin.ranks > 1 else ""
+    rows.append(("machine", f"{origin.device}, {ranks}{threads}, batch {origin.batch}, {origin.host}"))
     rows.append(("begun", origin.started))
     return Facts(f"Traced: {told.name}", "", tuple(rows), folded=several)
