@@ -171,6 +171,23 @@ def test_all_that_was_made_is_on_disk_when_a_run_stops(
     assert _files(tmp_path / "run") == _files(tmp_path / "whole")
 
 
+def test_a_run_that_stops_and_cannot_be_written_has_failed(
+    tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It must not say that the same command continues from what was never written."""
+
+    def writing(path: Path) -> None:
+        if path.name == "00000250.npz":
+            raise DiffevalError(f"cannot write {path}: No space left on device; free the disk or choose --out")
+
+    _on_writing(monkeypatch, writing)
+    with pytest.raises(DiffevalError, match="No space left on device") as caught:
+        _run(tiny_checkpoint, tmp_path / "run", _Stopper(350))
+    assert not isinstance(caught.value, StoppedError)
+    assert _status(tmp_path / "run") == "failed"
+    assert _rows(tmp_path / "run") == 250
+
+
 def test_a_second_ctrl_c_loses_no_chunk_that_was_made_whole(
     tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
