@@ -37,6 +37,7 @@ class Card(BaseModel):
         drop_condition: probability with which the condition was dropped in training.
         ema_decay: of the weights in ``unet/``.
         step: optimiser steps behind the weights.
+        weights: sha256 over the tensors in each folder beside it, by the folder's name; empty in older cards.
         sampler: how it is meant to be sampled.
         provenance: versions, command, seed, time.
     """
@@ -56,6 +57,7 @@ class Card(BaseModel):
     drop_condition: float
     ema_decay: float
     step: int
+    weights: dict[str, str] = Field(default_factory=dict)
     sampler: DeclaredSampler
     provenance: dict[str, Any]
 

@@ -13,7 +13,13 @@ from diffeval.checkpoints.build import Found, build
 from diffeval.checkpoints.card import FILE_NAME, Card, read_card
 from diffeval.checkpoints.checkpoint import LOADERS, Checkpoint, sha256_of_files
 from diffeval.checkpoints.declaration import UNIT_RANGE, Declaration
-from diffeval.checkpoints.diffusers_network import call_network, class_embeddings, read_network, weights_files
+from diffeval.checkpoints.diffusers_network import (
+    call_network,
+    class_embeddings,
+    read_network,
+    weights_files,
+    weights_hash,
+)
 from diffeval.checkpoints.options import LoadOptions
 from diffeval.checkpoints.pipeline_folder import kind_of
 from diffeval.checkpoints.pipelines import KINDS
@@ -75,7 +81,7 @@ class DiffusersFolder:
         card = read_card(folder)
         pipeline = _pipeline(folder)
         scheduler = _scheduler(folder, layout.scheduler, pipeline, options)
-        network = read_network(layout.network)
+        network = _described(layout.network, card, folder)
         classes = class_embeddings(network, layout.network)
         declaration, said = _declaration(network, card, scheduler, pipeline, options, classes)
         found = Found(
@@ -83,7 +89,7 @@ class DiffusersFolder:
             path=folder,
             sha256=sha256_of_files(folder, _defining(folder, layout)),
             network=network,
-            raw=None if layout.raw is None else partial(read_network, layout.raw),
+            raw=None if layout.raw is None else partial(_described, layout.raw, card, folder),
             weights=_said(layout),
             declaration=declaration,
             embeddings=classes,
@@ -228,6 +234,19 @@ def _declaration(
         classes=embeddings or 0,
         sampler=scheduler.sampler if scheduler else None,
     ), (said,) if undecided else ()
+
+
+def _described(place: Path, card: Card | None, folder: Path) -> UNet2DModel:
+    """The network in ``place``, whose weights must be those that the card was written for, where it says so."""
+    network = read_network(place)
+    written = None if card is None else card.weights.get(place.name)
+    if card is not None and written not in (None, weights_hash(network)):
+        raise DiffevalError(
+            f"checkpoint: the weights in {place} are not those that {folder / FILE_NAME} was written for (step "
+            f"{card.step}): a save was interrupted (diffeval train ... --resume mends it), or the file was damaged or "
+            f"replaced (restore it, or remove {FILE_NAME} if the new weights are meant)"
+        )
+    return network
 
 
 def _check_card(card: Card, declared: DeclaredScheduler) -> None:

@@ -1,5 +1,6 @@
 """A ``UNet2DModel`` in a folder: its weights, its table of classes, how it is called."""
 
+import hashlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -103,3 +104,12 @@ def call_network(
     """Calls the network as diffusers has it."""
     prediction: torch.Tensor = network(x, t, class_labels=condition).sample
     return prediction
+
+
+def weights_hash(network: torch.nn.Module) -> str:
+    """sha256 over names and values of a network's tensors, however their file is written."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(network.state_dict().items()):
+        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}\0".encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()

@@ -217,11 +217,11 @@ def train(
         raise DiffevalError(f"train: --save-every is {save_every}, needs at least 1")
     if keep_every is not None and keep_every < 1:
         raise DiffevalError(f"train: --keep-every is {keep_every}, needs at least 1")
-    source = _at_hand(source, reporter)
+    source = at_hand(source, reporter)
     run = RunDirectory(out)
     run.lock()
     try:
-        _check_folder(run, resume)
+        check_folder(run, resume)
         training = Training(source, recipe, out, pick_device(device))
         if resume:
             training.restore()
@@ -247,7 +247,7 @@ def train(
     return run
 
 
-def _at_hand(source: ImageSource, reporter: Reporter) -> ImageSource:
+def at_hand(source: ImageSource, reporter: Reporter) -> ImageSource:
     """The training images, decoded once where they fit into memory.
 
     Raises:
@@ -266,7 +266,7 @@ def _at_hand(source: ImageSource, reporter: Reporter) -> ImageSource:
 _TAKEN = ("unet", "unet_raw", "scheduler", "diffeval.json", "run.json", STATE, KEPT)
 
 
-def _check_folder(run: RunDirectory, resume: bool) -> None:
+def check_folder(run: RunDirectory, resume: bool) -> None:
     """Refuses a folder that holds something else, or nothing to resume."""
     held = [name for name in _TAKEN if (run.path / name).exists()]
     state = run.state()
