@@ -1,0 +1,94 @@
+"""SIGKILL at random moments."""
+
+import json
+import signal
+import subprocess
+import time
+from pathlib import Path
+from random import Random
+
+from surviving.outcomes import Case, Outcome, finish, run, start
+from surviving.subjects import Subject
+
+# Seconds of an unbroken command by its name, as ``measure`` found them.
+LENGTHS: dict[str, float] = {}
+# Imports take a second or two, in which there is nothing to lose: few kills are spent on them.
+EARLIEST_S = 0.2
+
+
+def measure(subject: Subject, folder: Path) -> str:
+    """Runs a command unbroken, and keeps how long it took; the digest of what it made."""
+    started = time.monotonic()
+    done = run(subject.words(folder / subject.output), folder)
+    assert done.code == 0, f"{subject.name} ends with {done.code} where nothing befalls it: {done.errors}"
+    LENGTHS[subject.name] = time.monotonic() - started
+    return subject.digest(folder / subject.output)
+
+
+def standing(out: Path) -> str:
+    """Where a killed command stood, by what it left on the disk."""
+    if out.suffix:
+        return "page written" if out.exists() else "nothing written"
+    if (out / "results.json").exists():
+        return "results written"
+    state = out / "run.json"
+    if not state.exists():
+        return "nothing written"
+    if json.loads(state.read_text())["status"] == "done":
+        return "results written"
+    made = [*out.rglob("*.npz"), *out.glob("state.pt"), *out.glob("probe.jsonl")]
+    return "work on disk" if made else "begun"
+
+
+def kill(subject: Subject, expected: str, folder: Path, random: Random) -> Outcome:
+    """Kills a command, with probability one half once more when it goes on, and lets it end."""
+    out, kills, struck = folder / subject.output, 0, "ended before"
+    while kills == 0 or random.random() < 0.5:
+        process = start(subject.words(out), folder)
+        try:
+            process.wait(timeout=random.uniform(EARLIEST_S, LENGTHS[subject.name]))
+            break
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            kills, struck = kills + 1, standing(out)
+        half = half_written(subject, expected, out)
+        if half is not None:
+            return Outcome("wrong", struck, half, kills)
+    return finish(subject, expected, folder, struck, kills)
+
+
+def half_written(subject: Subject, expected: str, out: Path) -> str | None:
+    """What of the output looks whole and is not; None where nothing does."""
+    if out.suffix or subject.name == "train" or not (out / "results.json").exists():
+        whole = out.suffix and out.exists() and subject.digest(out) != expected
+        return "half a page" if whole else None
+    try:
+        return None if subject.digest(out) == expected else "results that are not the right ones"
+    except (OSError, ValueError, KeyError) as error:
+        return f"results that cannot be read: {error}"
+
+
+def kill_in_training(subject: Subject, expected: str, folder: Path, random: Random) -> Outcome:
+    """Kills a training, and looks at its checkpoint before it goes on: whole, of one save, or refused in one line."""
+    out = folder / subject.output
+    process = start(subject.words(out), folder)
+    try:
+        process.wait(timeout=random.uniform(EARLIEST_S, LENGTHS[subject.name]))
+    except subprocess.TimeoutExpired:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    struck = standing(out)
+    shown = run(["show", str(out)], folder)
+    if shown.crashed:
+        return Outcome("crashed", struck, shown.errors[-600:])
+    if shown.code == 0:
+        return Outcome("right", struck)
+    return Outcome("told" if shown.told else "wrong", struck, shown.last)
+
+
+EVERY = ("train", "fid", "sweep-cfg", "check", "report")
+CASES = (
+    Case("killed (SIGKILL), then run again", kill, EVERY),
+    Case("killed (SIGKILL), its checkpoint read as it lies", kill_in_training, ("train",), share=0.6),
+)
