@@ -11,6 +11,8 @@ import numpy as np
 
 # What results say of the machine, the moment and the command, and not of the model; the seal is over these, too.
 OF_THE_DAY = ("run", "provenance", "warnings", "seal")
+# The table of what took how long.
+SECONDS = "cost"
 # Some of each sort: those that probe the network, that sample, and that read weights alone.
 CHECKS = ("untrained", "timestep-embedding", "noise-schedule", "ema", "step-convergence", "trajectory")
 
@@ -43,7 +45,9 @@ def _hashed(*parts: bytes) -> str:
 
 def numbers(document: Mapping[str, Any]) -> bytes:
     """What results say of the model, as text."""
-    return json.dumps({k: v for k, v in document.items() if k not in OF_THE_DAY}, sort_keys=True).encode()
+    tables = {name: rows for name, rows in document["tables"].items() if name != SECONDS}
+    kept = {name: value for name, value in document.items() if name not in OF_THE_DAY}
+    return json.dumps({**kept, "tables": tables}, sort_keys=True).encode()
 
 
 def arrays(path: Path) -> bytes:
