@@ -108,7 +108,7 @@ def _training(out: Path) -> list[str]:
 
 
 def _page(out: Path) -> list[str]:
-    return ["report", str(out.parent / "finished"), "--out", str(out)]
+    return ["report", "finished", "--out", str(out)]  # commands run in their round's folder; the page names its runs
 
 
 SUBJECTS = {
