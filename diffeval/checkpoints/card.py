@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from diffeval.errors import DiffevalError
+from diffeval.runs.files import regular
 
 FILE_NAME = "diffeval.json"
 
@@ -72,7 +73,7 @@ def read_card(folder: Path) -> Card | None:
     if not path.exists():
         return None
     try:
-        return Card.model_validate(json.loads(path.read_text(encoding="utf-8")))
+        return Card.model_validate(json.loads(regular(path).read_text(encoding="utf-8")))
     except (OSError, ValueError, RecursionError, ValidationError) as error:
         reason = str(error).splitlines()
         raise DiffevalError(f"checkpoint: cannot read {path}: {' '.join(reason[:3])[:300]}; restore it") from error

@@ -202,9 +202,15 @@ def _holds_images(folder: Path) -> bool:
 
 
 def sha256_of_files(root: Path, files: Iterable[Path]) -> str:
-    """sha256 over relative names and contents of files, in the order of their names."""
+    """sha256 over relative names and contents of files, in the order of their names.
+
+    Raises:
+        DiffevalError: if one of them is none, but a folder, a pipe, or a link to nothing.
+    """
     digest = hashlib.sha256()
     for path in sorted(files, key=lambda file: file.relative_to(root).as_posix()):
+        if not path.is_file():
+            raise DiffevalError(f"checkpoint: {path} is no file; fetch {root} whole")
         digest.update(path.relative_to(root).as_posix().encode() + b"\0")
         with path.open("rb") as file:
             digest.update(hashlib.file_digest(file, "sha256").digest())

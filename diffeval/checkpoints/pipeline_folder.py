@@ -26,6 +26,7 @@ from diffeval.checkpoints.text_encoding import text_condition
 from diffeval.checkpoints.text_networks import is_distilled
 from diffeval.data.prompts import read_prompts
 from diffeval.errors import DiffevalError
+from diffeval.runs.files import regular
 
 INDEX = "model_index.json"
 # Prompts that lie beside the weights, used where the user gives none.
@@ -96,7 +97,7 @@ def hashed(sha256: str, what: str) -> str:
 def kind_of(folder: Path) -> Kind | None:
     """The pipeline that a folder declares, if it is loaded here; never an error."""
     try:
-        data = json.loads((folder / INDEX).read_text(encoding="utf-8"))
+        data = json.loads(regular(folder / INDEX).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
         return None
     return KINDS.get(str(data.get("_class_name"))) if isinstance(data, dict) else None

@@ -16,6 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from diffeval.errors import DiffevalError
+from diffeval.runs.files import regular
 
 SUFFIXES = (".safetensors", ".pt", ".pth", ".ckpt", ".bin")
 
@@ -41,6 +42,7 @@ def read_weights(path: Path) -> Any:
     """
     allowed = getattr(torch.serialization, "safe_globals", None)
     try:
+        regular(path)
         if path.suffix == ".safetensors":
             return load_file(path)
         with warnings.catch_warnings(), allowed(_HARMLESS) if allowed else nullcontext():

@@ -16,6 +16,7 @@ from diffeval.diffusion.prediction import PREDICTION_TYPES, PredictionType
 from diffeval.diffusion.samplers import Sampler
 from diffeval.diffusion.schedule import NoiseSchedule, check_timesteps, from_betas
 from diffeval.errors import DiffevalError
+from diffeval.runs.files import regular
 
 FILE = "scheduler_config.json"
 
@@ -66,7 +67,7 @@ def read_json(path: Path) -> dict[str, Any]:
         DiffevalError: if the file holds none.
     """
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = json.loads(regular(path).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise DiffevalError(f"checkpoint: cannot read {path}: {error}; is this a diffusers folder?") from error
     if not isinstance(data, dict):

@@ -10,6 +10,7 @@ from diffeval.checkpoints.declaration import Declaration, Edm
 from diffeval.checkpoints.scheduler_config import read_scheduler, scheduler_file
 from diffeval.diffusion.schedule import NoiseSchedule, check_timesteps, from_alpha_bar, from_betas, named_schedule
 from diffeval.errors import DiffevalError
+from diffeval.runs.files import regular
 
 TIMESTEPS = 1000
 # Of Karras et al. 2022, eq. 5.
@@ -81,7 +82,7 @@ def _from_text(text: str, declaration: Declaration) -> tuple[NoiseSchedule, tupl
 
 def _read_array(path: Path) -> Any:
     try:
-        array = np.load(path, allow_pickle=False, mmap_mode="r")
+        array = np.load(regular(path), allow_pickle=False, mmap_mode="r")
     except Exception as error:  # numpy names no base for what damaged headers raise
         reason = " ".join(str(error).split())[:200]
         raise DiffevalError(f"checkpoint: cannot read the noise schedule in {path}: {reason}") from error

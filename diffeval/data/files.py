@@ -11,7 +11,7 @@ from typing import Protocol
 
 from diffeval.data.decode import EXTENSIONS, extension
 from diffeval.errors import DiffevalError
-from diffeval.runs.files import is_bomb
+from diffeval.runs.files import is_bomb, regular
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +120,7 @@ class Folder:
 
     def read(self, name: str) -> bytes:
         """See ``Store``."""
-        return (self._path / name).read_bytes()
+        return regular(self._path / name).read_bytes()
 
 
 class Archive:

@@ -15,7 +15,7 @@ import numpy.lib.format as npy
 import numpy.typing as npt
 
 from diffeval.errors import DiffevalError
-from diffeval.runs.files import require_honest
+from diffeval.runs.files import regular, require_honest
 
 # Rows are read in pieces of about so many bytes.
 PIECE = 64 << 20
@@ -55,7 +55,7 @@ class NpzFile:
     def __init__(self, who: str, path: Path) -> None:
         self.who, self.path = who, path
         try:
-            self._zip = zipfile.ZipFile(path)
+            self._zip = zipfile.ZipFile(regular(path))
             require_honest(self._zip)
             names = [name for name in self._zip.namelist() if name.endswith(".npy")]
             self.headers = {name.removesuffix(".npy"): self._header(name) for name in names}

@@ -9,7 +9,7 @@ from typing import Any
 from diffeval.errors import DiffevalError, NoEvidenceError
 from diffeval.registry import did_you_mean
 from diffeval.runs.document import plain
-from diffeval.runs.files import replace_text
+from diffeval.runs.files import regular, replace_text
 from diffeval.runs.records import Protocol
 from diffeval.runs.seal import digest, matches
 from diffeval.runs.typed import record
@@ -90,7 +90,7 @@ def read_calibration(path: Path) -> Calibration:
         DiffevalError: if it is not there, damaged, changed or of another schema.
     """
     try:
-        document: Any = json.loads(path.read_text(encoding="utf-8"))
+        document: Any = json.loads(regular(path).read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise DiffevalError(
             f"gate: there is no calibration {path}; write it with diffeval gate calibrate RUN... -o FILE"

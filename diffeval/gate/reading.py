@@ -13,6 +13,7 @@ from diffeval.compare.protocols import check_names
 from diffeval.errors import DiffevalError
 from diffeval.gate.config import SCHEMA, GateFile, Rule
 from diffeval.registry import did_you_mean
+from diffeval.runs.files import regular
 
 USUAL = "gate.toml"
 PYPROJECT = "pyproject.toml"
@@ -120,7 +121,8 @@ def parse_gate(data: Mapping[str, Any], where: str) -> GateFile:
 
 def _toml(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8-sig"))  # editors of some systems begin with a mark
+        # Editors of some systems begin with a mark.
+        return tomllib.loads(regular(path).read_text(encoding="utf-8-sig"))
     except FileNotFoundError as error:
         raise DiffevalError(f"gate: there is no {path}; write one with diffeval gate init RUN -o {USUAL}") from error
     except OSError as error:

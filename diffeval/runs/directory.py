@@ -25,7 +25,7 @@ from filelock import FileLock, Timeout
 
 from diffeval.errors import DiffevalError
 from diffeval.runs.document import plain, read_results, results_document, to_json
-from diffeval.runs.files import read_arrays, replace_arrays, replace_text, require_writable
+from diffeval.runs.files import read_arrays, regular, replace_arrays, replace_text, require_writable
 from diffeval.runs.protocol import fingerprint
 from diffeval.runs.provenance import own_version
 from diffeval.runs.records import Protocol, Results
@@ -155,7 +155,7 @@ class RunDirectory:
         if not path.exists():
             return None
         try:
-            data = json.loads(path.read_text(encoding="utf-8"))
+            data = json.loads(regular(path).read_text(encoding="utf-8"))
             if data.pop("schema") != SCHEMA:
                 raise ValueError(f"its schema is not {SCHEMA}")
             return record(RunState, data)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from diffeval.errors import DiffevalError
+from diffeval.runs.files import regular
 from diffeval.runs.records import Results, Score
 from diffeval.runs.typed import record
 
@@ -52,7 +53,7 @@ def read_results(path: Path) -> Results:
         DiffevalError: if the file is no such document, or was written by a newer schema.
     """
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = json.loads(regular(path).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise DiffevalError(f"results: cannot read {path}: {error}") from error
     return parse_results(data, str(path))

@@ -1,7 +1,9 @@
 """Writing files so that a reader never sees half of one."""
 
+import errno
 import math
 import os
+import stat
 import tempfile
 import zipfile
 from collections.abc import Mapping
@@ -55,10 +57,22 @@ def replace_arrays(path: Path, arrays: Mapping[str, npt.NDArray[np.generic]]) ->
     replace_bytes(path, buffer.getvalue())
 
 
+def regular(path: Path) -> Path:
+    """The path, if it is of a file that ends: a pipe that nobody writes into, or a device, is read without end.
+
+    Raises:
+        OSError: if it is not, or nothing is there.
+    """
+    mode = path.stat().st_mode
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):  # of a folder, what reads it says that it is one
+        raise OSError(errno.EINVAL, "a pipe, a socket or a device, and no file", str(path))
+    return path
+
+
 def read_arrays(path: Path) -> dict[str, npt.NDArray[np.generic]] | None:
     """The arrays of an ``.npz``; None if there is no such file or it is damaged. Never unpickles."""
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with np.load(regular(path), allow_pickle=False) as file:
             require_honest(file.zip)
             return {name: file[name] for name in file.files}
     except MemoryError:  # the file is honest, and this machine too small

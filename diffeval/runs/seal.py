@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from diffeval.errors import DiffevalError
+from diffeval.runs.files import regular
 
 KEY = "seal"
 
@@ -45,7 +46,7 @@ def require_whole(path: Path, terms: Path) -> None:
         DiffevalError: if it cannot be read, has no seal, or does not match it.
     """
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = json.loads(regular(path).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise DiffevalError(f"results: cannot read {path}: {error}; run its command again with --fresh") from error
     seal = document.pop(KEY, None) if isinstance(document, dict) else None

@@ -1,6 +1,7 @@
 """Folders whose files say what no network is: refused in one line, before anything of that size is made."""
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +19,7 @@ from diffeval.errors import DiffevalError
 from diffeval.plan import Settings, plan_images
 
 UNET, SCHEDULER = "unet/config.json", "scheduler/scheduler_config.json"
+WEIGHTS = "unet/diffusion_pytorch_model.safetensors"
 Change = Callable[..., Path]
 
 
@@ -111,3 +113,26 @@ def test_a_schedule_file_that_claims_more_than_it_holds_is_refused(tmp_path: Pat
     np.save(path, np.linspace(0.999, 0.001, 200_000))
     with pytest.raises(DiffevalError, match="at most 100,000"):
         declared_schedule(Declaration(schedule=str(path)), None)
+
+
+@pytest.mark.parametrize("file", ["diffeval.json", "model_index.json", UNET, SCHEDULER, WEIGHTS])
+def test_a_pipe_or_device_in_the_place_of_a_file_is_refused(tmp_path: Path, file: str) -> None:
+    """Nobody writes into the pipe: what opens it would wait for ever."""
+    for name, make in (("pipe", os.mkfifo), ("zeros", lambda path: path.symlink_to("/dev/zero"))):
+        folder = tmp_path / name
+        shutil.copytree(FOLDER / "digits", folder)
+        (folder / file).unlink(missing_ok=True)
+        make(folder / file)
+        if file == "model_index.json":  # of a folder that is no pipeline it is not read
+            assert load(folder).classes
+            continue
+        with pytest.raises(DiffevalError, match=r"^checkpoint: "):
+            load(folder)
+
+
+def test_a_pipe_or_device_in_the_place_of_a_schedule_is_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.npy")
+    (tmp_path / "zeros.npy").symlink_to("/dev/zero")
+    for path in tmp_path.iterdir():
+        with pytest.raises(DiffevalError, match=r"cannot read the noise schedule in .*a pipe, a socket or a device"):
+            declared_schedule(Declaration(schedule=str(path)), None)

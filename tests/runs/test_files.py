@@ -1,6 +1,7 @@
 """Arrays are read only where the file holds as many bytes as its headers promise."""
 
 import io
+import os
 import struct
 import zipfile
 from pathlib import Path
@@ -8,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from diffeval.runs.files import read_arrays, require_honest
+from diffeval.runs.files import read_arrays, regular, require_honest
 
 
 def _archive(path: Path, shape: str, data: bytes, *, dtype: str = "<f8") -> Path:
@@ -51,3 +52,18 @@ def test_a_bomb_and_a_file_that_was_cut_are_named(tmp_path: Path) -> None:
 def test_what_is_no_archive_is_none(tmp_path: Path, damage: bytes) -> None:
     (tmp_path / "a.npz").write_bytes(damage)
     assert not read_arrays(tmp_path / "a.npz")
+
+
+def test_what_never_ends_is_no_file(tmp_path: Path) -> None:
+    """Opening a pipe that nobody writes into waits for ever; reading ``/dev/zero`` takes all memory."""
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "zeros").symlink_to("/dev/zero")
+    (tmp_path / "file").write_bytes(b"x")
+    (tmp_path / "link").symlink_to("file")
+    for name in ("pipe", "zeros"):
+        with pytest.raises(OSError, match="a pipe, a socket or a device, and no file"):
+            regular(tmp_path / name)
+        assert read_arrays(tmp_path / name) is None
+    with pytest.raises(FileNotFoundError):
+        regular(tmp_path / "nothing")
+    assert regular(tmp_path / "file").read_bytes() == regular(tmp_path / "link").read_bytes() == b"x"
