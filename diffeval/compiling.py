@@ -1,11 +1,13 @@
 """The network of a checkpoint compiled by torch.compile, where the work ahead is long enough to pay for it.
 
-Compiling takes from half a minute to some minutes, and then every network call is somewhat faster. ``auto`` compiles
-where what is saved is ``MARGIN`` times what it costs, both as they were measured for this network on this machine, or,
+Compiling takes from half a minute to some minutes, and then every network call is somewhat faster. What the compiler
+makes stays in the cache, so that the next checkpoint of the same architecture takes seconds. ``auto`` compiles where
+what is saved is ``MARGIN`` times what it costs, both as they were measured for this architecture on this machine, or,
 the first time, with the cautious guesses below. Compiled images agree with the others to rounding.
 """
 
 import dataclasses
+import os
 import shutil
 import time
 from collections.abc import Callable
@@ -15,6 +17,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch.utils._pytree import tree_map_only
 
+from diffeval.cache import cache_folder
 from diffeval.checkpoints.checkpoint import Checkpoint
 from diffeval.diffusion.sampling import Generator
 from diffeval.errors import DiffevalError
@@ -27,6 +30,8 @@ CHOICES: tuple[Choice, ...] = get_args(Choice)
 
 # What a network is guessed to gain, and compiling to cost in seconds, before either was measured.
 FIRST_GAIN, FIRST_SECONDS = 1.2, 120.0
+# Share of the first time that compiling is guessed to take again, before that was measured (seen: 5 of 37 s).
+AGAIN = 1 / 3
 # What is saved must exceed the cost by this factor: both are measured on a machine that does other things, too.
 MARGIN = 1.5
 # Root mean square of what compiling changes in predictions, over theirs: float32 agrees to 1e-6. What changes
@@ -44,12 +49,14 @@ class Costs:
     Attributes:
         plain: seconds of a batch's network call.
         compiled: the same, compiled.
-        warm_up: seconds that compiling took.
+        warm_up: seconds that compiling took the first time.
+        again: seconds that it takes when what the compiler made is in the cache.
     """
 
     plain: float
     compiled: float
     warm_up: float
+    again: float
 
     @property
     def gain(self) -> float:
@@ -65,8 +72,8 @@ def pays(calls: int, plain: float, known: Costs | None) -> bool:
         plain: seconds that each takes now.
         known: what was measured before, None the first time.
     """
-    gain, warm_up = (FIRST_GAIN, FIRST_SECONDS) if known is None else (known.gain, known.warm_up)
-    return calls * plain * (1.0 - 1.0 / gain) > MARGIN * warm_up
+    gain, cost = (FIRST_GAIN, FIRST_SECONDS) if known is None else (known.gain, known.again)
+    return calls * plain * (1.0 - 1.0 / gain) > MARGIN * cost
 
 
 def check_choice(choice: str) -> Choice:
@@ -150,9 +157,15 @@ def reason_against(checkpoint: Checkpoint, generator: Generator, *, offload: boo
 def worth_it(generator: Generator, checkpoint: Checkpoint, batch: int, images: int) -> bool:
     """Whether compiling pays for so many images in batches of ``batch``; what lies ahead is timed for that."""
     calls = -(-images // batch) * generator.calls
+    if calls < FEWEST_CALLS:
+        return False
+    return pays(calls, call_seconds(generator, batch), known_costs(generator, checkpoint, batch))
+
+
+def known_costs(generator: Generator, checkpoint: Checkpoint, batch: int) -> Costs | None:
+    """What was measured when this network was compiled here before; None where it was not."""
     known = recalled("compiled", generator, checkpoint, batch)
-    costs = None if known is None or set(known) != {"plain", "compiled", "warm_up"} else Costs(**known)
-    return calls >= FEWEST_CALLS and pays(calls, call_seconds(generator, batch), costs)
+    return None if known is None or set(known) != {"plain", "compiled", "warm_up", "again"} else Costs(**known)
 
 
 def compiled(
@@ -171,11 +184,13 @@ def compiled(
     reason = reason_against(checkpoint, generator, offload=offload)
     if reason is None:
         reporter.note("compiling the network; this takes half a minute to some minutes")
+        started = time.perf_counter()
         made, costs, reason = _compile(generator, checkpoint, batch)
+        taken = time.perf_counter() - started
         if costs is not None:
             remember("compiled", generator, checkpoint, batch, dataclasses.asdict(costs))
         if made is not None and costs is not None and (anyway or costs.gain > 1.0):
-            reporter.note(f"compiled in {costs.warm_up:.0f} s; a network call is {costs.gain:.2f} times as fast")
+            reporter.note(f"compiled in {taken:.0f} s; a network call is {costs.gain:.2f} times as fast")
             return made
         reason = reason or "its calls then take as long as before"
     reporter.warn(f"{checkpoint.name} is not compiled: {reason}")
@@ -192,6 +207,9 @@ def _compile(
     sizes = (batch,) if generator.branches == 1 else (batch, 2 * batch)
     denoiser = checkpoint.adapter(CompiledNetwork(checkpoint.network, sizes, generator.device))
     made = dataclasses.replace(generator, denoiser=denoiser)
+    known = known_costs(generator, checkpoint, batch)
+    # As torch does itself, where it finds no folder named; its own is gone when the machine is started again.
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_folder() / "compiled"))
     started = time.perf_counter()
     try:
         with torch.random.fork_rng(devices=[]):  # the compiler draws from the global generator
@@ -204,7 +222,10 @@ def _compile(
     gap = max(_gap(one, other) for one, other in zip(found, expected, strict=True))
     if not gap <= AGREEING[generator.dtype]:
         return None, None, f"its predictions would differ by {gap:.2g} of their size"
-    return made, Costs(plain, call_seconds(made, batch, warm=True), warm_up), None
+    fast = call_seconds(made, batch, warm=True)
+    if known is None:
+        return made, Costs(plain, fast, warm_up, AGAIN * warm_up), None
+    return made, Costs(plain, fast, max(known.warm_up, warm_up), warm_up), None
 
 
 def _gap(found: torch.Tensor, expected: torch.Tensor) -> float:

@@ -98,7 +98,16 @@ def recalled(what: str, generator: Generator, checkpoint: Checkpoint, batch: int
 
 def _place(what: str, generator: Generator, checkpoint: Checkpoint, batch: int) -> Path:
     key = (
-        checkpoint.sha256, device_name(generator.device), torch.get_num_threads(), generator.dtype, generator.branches,
+        _architecture(checkpoint.network), device_name(generator.device), torch.get_num_threads(), generator.dtype,
+        generator.branches,
         generator.shape, batch, torch.__version__,
     )  # fmt: skip
     return cache_folder() / "speed" / f"{what}-{hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16]}.json"
+
+
+def _architecture(network: torch.nn.Module) -> str:
+    """What a network's speed depends on, its weights' values left out: checkpoints of one training share it."""
+    tensors = [(name, tuple(one.shape), str(one.dtype)) for name, one in network.state_dict().items()]
+    layers = [(name, type(one).__qualname__) for name, one in network.named_modules()]
+    settings = sorted((str(name), str(value)) for name, value in dict(getattr(network, "config", {})).items())
+    return hashlib.sha256(repr((layers, tensors, settings)).encode()).hexdigest()

@@ -1,7 +1,9 @@
 """Compiling: decided by the work ahead, recorded with the run, and the same images to rounding."""
 
+import copy
 import dataclasses
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,17 @@ import torch
 
 import diffeval.compiling as compiling
 from diffeval.checkpoints.checkpoint import Checkpoint, load
-from diffeval.compiling import FIRST_SECONDS, MARGIN, CompiledNetwork, Costs, compiled, pays, worth_it
+from diffeval.compiling import (
+    AGAIN,
+    FIRST_SECONDS,
+    MARGIN,
+    CompiledNetwork,
+    Costs,
+    compiled,
+    known_costs,
+    pays,
+    worth_it,
+)
 from diffeval.diffusion.batching import memory_format
 from diffeval.diffusion.sampling import Generator
 from diffeval.errors import DiffevalError
@@ -27,6 +39,7 @@ CPU = torch.device("cpu")
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DIFFEVAL_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "compiled"))
 
 
 @pytest.fixture
@@ -44,13 +57,13 @@ def _digits(**settings: Any) -> tuple[Checkpoint, Generator]:
 
 def test_auto_pays_where_what_is_saved_is_half_as_much_again_as_the_cost() -> None:
     """Twice as fast at 0.1 s a call saves 0.05 s of each: 30 s of compiling are worth 45 s, 900 calls."""
-    known = Costs(plain=0.1, compiled=0.05, warm_up=30.0)
+    known = Costs(plain=0.1, compiled=0.05, warm_up=90.0, again=30.0)
     assert MARGIN == 1.5
     assert not pays(899, 0.1, known)
     assert pays(901, 0.1, known)
     # A machine that is now twice as slow saves twice as much.
     assert pays(451, 0.2, known)
-    assert not pays(10**9, 0.1, Costs(plain=0.1, compiled=0.11, warm_up=1.0))
+    assert not pays(10**9, 0.1, Costs(plain=0.1, compiled=0.11, warm_up=1.0, again=1.0))
 
 
 def test_auto_is_cautious_before_anything_was_measured() -> None:
@@ -77,6 +90,45 @@ def test_what_was_measured_decides_the_next_time(monkeypatch: pytest.MonkeyPatch
     assert worth_it(generator, checkpoint, 8, 1600)
     other = dataclasses.replace(generator, dtype="bf16")
     assert not worth_it(other, checkpoint, 8, 1600)
+
+
+def test_the_next_checkpoint_of_the_architecture_knows_what_compiling_costs(
+    monkeypatch: pytest.MonkeyPatch, eager: None
+) -> None:
+    checkpoint, generator = _digits()
+    monkeypatch.setattr(compiling, "call_seconds", lambda *_, **__: 1.0)
+    compiled(generator, checkpoint, 8, SilentReporter(), anyway=False, offload=False)
+    first = known_costs(generator, checkpoint, 8)
+    assert first is not None
+    assert first.again == pytest.approx(AGAIN * first.warm_up), "a guess, until it was seen"
+    # Later in the training: other weights.
+    network = copy.deepcopy(checkpoint.network)
+    with torch.no_grad():
+        next(network.parameters()).mul_(2)
+    later = dataclasses.replace(checkpoint, network=network, sha256="0" * 64)
+    assert later.adapter is not None
+    generator = dataclasses.replace(generator, denoiser=later.adapter(network))
+    assert known_costs(generator, later, 8) == first
+    compiled(generator, later, 8, SilentReporter(), anyway=False, offload=False)
+    second = known_costs(generator, checkpoint, 8)
+    assert second is not None
+    assert second.warm_up >= first.warm_up
+    assert second.again != first.again, "now it was seen"
+    # A network of other layers is another.
+    other = dataclasses.replace(checkpoint, network=torch.nn.Sequential(network, torch.nn.Identity()))
+    assert known_costs(generator, other, 8) is None
+
+
+def test_what_the_compiler_makes_stays_in_the_cache(
+    monkeypatch: pytest.MonkeyPatch, eager: None, tmp_path: Path
+) -> None:
+    checkpoint, generator = _digits()
+    monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR", raising=False)
+    compiled(generator, checkpoint, 8, SilentReporter(), anyway=False, offload=False)
+    assert os.environ["TORCHINDUCTOR_CACHE_DIR"] == str(tmp_path / "cache" / "compiled")
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", "elsewhere")  # the user's own is left as it is
+    compiled(generator, checkpoint, 8, SilentReporter(), anyway=False, offload=False)
+    assert os.environ["TORCHINDUCTOR_CACHE_DIR"] == "elsewhere"
 
 
 def test_a_network_that_is_no_faster_is_used_only_if_the_user_says_so(
