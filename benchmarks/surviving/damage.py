@@ -53,7 +53,10 @@ def _same_arrays(path: Path, before: bytes) -> bool:
 
 
 def anything(subject: Subject, expected: str, folder: Path, random: Random) -> Outcome:
-    """Any file of a finished output is damaged: the same command ends right, or says in one line what is damaged."""
+    """Any file of a finished output is damaged: the same command ends right, or says in one line what is damaged.
+
+    A page is drawn of it before, as damaged as it is: it is written, or refused in one line.
+    """
     out = _copied(subject, folder)
     # The page is not read by anything.
     files = sorted(
@@ -61,9 +64,11 @@ def anything(subject: Subject, expected: str, folder: Path, random: Random) -> O
     )
     path = random.choice(files)
     struck = _hurt(path, random)
+    page = run(["report", str(out), "--out", str(folder / "page.html")], folder)
     done = run(subject.words(out), folder)
-    if done.crashed:
-        return Outcome("crashed", path.name, done.errors[-600:])
+    for one in (page, done):
+        if one.crashed or (one.code != 0 and not one.told):
+            return Outcome("crashed", path.name, one.errors[-600:])
     return _ended(done, subject, expected, out, f"{path.name} {struck}")
 
 
