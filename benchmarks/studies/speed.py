@@ -120,6 +120,25 @@ def drift_claims(rows: Sequence[Row]) -> list[Claim]:
     ]
 
 
+def overlap(rows: Sequence[Row]) -> Table:
+    headings = ("images", "n", "threads", "at once, s", "overlapped, s", "times as fast", "from .. to", "turns")
+    return Table(
+        headings,
+        [
+            (
+                row["images"], number(row["n"]), number(row["threads"]), number(row["at once s"]),
+                number(row["overlapped s"]), f"{row['times as fast']:.2f}", f"{row['from']:.2f} .. {row['to']:.2f}",
+                number(row["turns"]),
+            )
+            for row in rows
+        ],
+    )  # fmt: skip
+
+
+def overlap_claims(rows: Sequence[Row]) -> list[Claim]:
+    return [Claim("what is committed does not depend on who commits it", all(row["equal"] for row in rows))]
+
+
 def _mean(rows: Sequence[Row], key: str) -> float:
     return statistics.fmean(row[key] for row in rows)
 
@@ -178,4 +197,5 @@ STUDIES = (
         "extractors", 6,
         (Figure("extractors_speed", extraction, extraction_claims), Figure("extractors", agreement, agreement_claims)),
     ),
+    Study("overlap", 10, (Figure("overlap", overlap, overlap_claims),)),
 )  # fmt: skip

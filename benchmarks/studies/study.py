@@ -159,12 +159,9 @@ def number(value: object, digits: int = 3) -> str:
         return ""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return str(value)
-    if value == 0 or isinstance(value, int):
-        return f"{value:,}"
-    if abs(value) >= 10 ** (digits - 1):
+    if isinstance(value, int) or abs(value) >= 10 ** (digits - 1):
         return f"{value:,.0f}"
-    text = f"{value:.{digits}g}"
-    return text if "e" in text or "." in text else f"{value:.{max(0, digits - len(text.lstrip('-')))}f}"
+    return f"{value:.{digits}g}"
 
 
 def share(value: float | None) -> str:
