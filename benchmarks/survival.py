@@ -6,8 +6,9 @@ Mishaps lie in ``surviving/``, one file for each kind; ``tests/test_survival_stu
 command with every change. A round begins in a folder of its own with a cache of its own. Afterwards the same command
 must make, bit by bit, what it makes where nothing befalls it: scores, tables, checks, terms and pictures, weights and
 losses, the page. "told" are rounds that end with one clear line, where that is what can be done. Rounds that are done
-are kept in ``results/survival.partial.jsonl``, and the same command goes on where it was stopped. About two hours on
-one core. Small file systems are mounted for full and read-only disks, which takes root.
+are kept in ``results/survival.partial.jsonl``, and the same command goes on where it was stopped. About an hour on
+one core. Commands are children of one process that has imported everything, so that they are struck at work. Small
+file systems are mounted for full and read-only disks, which takes root.
 """
 
 import argparse

@@ -79,6 +79,11 @@ def _ended(done: Done, subject: Subject, expected: str, out: Path, struck: str) 
 
 
 CASES = (
-    Case("a chunk cut or bits of it flipped, scores computed again", chunk, ("fid", "sweep-cfg")),
-    Case("any file of a finished run cut or bits of it flipped", anything, ("train", "fid", "sweep-cfg", "check")),
+    Case("a chunk cut or bits of it flipped, scores computed again", chunk, ("fid", "sweep-cfg"), share=0.5),
+    Case(
+        "any file of a finished run cut or bits of it flipped",
+        anything,
+        ("train", "fid", "sweep-cfg", "check"),
+        share=0.5,
+    ),
 )

@@ -109,6 +109,6 @@ def _judged(first: Done, subject: Subject, expected: str, place: Path) -> Outcom
 SIZES: dict[str, int] = {}
 
 CASES = (
-    Case("disk full", full, EVERY, share=0.3, why_not=cannot_mount),
-    Case("read-only output", read_only, EVERY, share=0.1, why_not=cannot_mount),
+    Case("disk full", full, EVERY, share=0.2, why_not=cannot_mount),
+    Case("read-only output", read_only, EVERY, share=0.06, why_not=cannot_mount),
 )

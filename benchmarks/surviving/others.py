@@ -1,41 +1,26 @@
 """Two processes on one output, and too little memory."""
 
 import json
-import signal
-import subprocess
-import tempfile
 import time
+from functools import partial
 from pathlib import Path
 from random import Random
-from typing import IO
 
 from surviving.kills import EVERY, LENGTHS
-from surviving.outcomes import LIMIT_S, Case, Done, Outcome, compared, finish, run, start
+from surviving.outcomes import Case, Outcome, Process, compared, finish, run
 from surviving.subjects import Subject
+from surviving.tight import tight
 
 # Of a score, or of its error where that is larger.
 NEAR = 1e-3
-TIGHT = Path(__file__).with_name("tight.py")
-
-
-def _ended(process: "subprocess.Popen[str]", errors: IO[str]) -> Done:
-    try:
-        code = process.wait(timeout=LIMIT_S)
-    except subprocess.TimeoutExpired:
-        process.send_signal(signal.SIGKILL)
-        return Done(-1, f"no end within {LIMIT_S} s")
-    errors.seek(0)
-    return Done(code, errors.read())
 
 
 def two(subject: Subject, expected: str, folder: Path, random: Random) -> Outcome:
     """A second process begins while the first is at work: one makes the output, the other too, or it says why not."""
     words = subject.words(folder / subject.output)
-    with tempfile.TemporaryFile("w+") as one, tempfile.TemporaryFile("w+") as other:
-        first = start(words, folder, one)
-        time.sleep(random.uniform(0.0, LENGTHS[subject.name]))
-        second = start(words, folder, other)
-        ended = [_ended(first, one), _ended(second, other)]
+    first = Process(words, folder)
+    time.sleep(random.uniform(0.0, LENGTHS[subject.name]))
+    ended = [Process(words, folder).end(), first.end()]
     if any(one.crashed for one in ended):
         return Outcome("crashed", "both", next(one.errors for one in ended if one.crashed)[-600:])
     if all(one.code != 0 for one in ended):
@@ -51,8 +36,8 @@ def no_memory(subject: Subject, expected: str, folder: Path, random: Random) -> 
     """Memory does not suffice for some time; the command ends right or says so, and right when it is run again."""
     where, limit = random.choice(("sampling", "features")), random.choice((0, 1, 20))
     out = folder / subject.output
-    tight = [where, str(random.randrange(1, 12)), str(limit), *subject.words(out)]
-    first, struck = run(tight, folder, (str(TIGHT),)), f"{where}, room for {limit}"
+    short = partial(tight, where, random.randrange(1, 12), limit)
+    first, struck = run(subject.words(out), folder, short), f"{where}, room for {limit}"
     if first.crashed or (first.code != 0 and not first.told):
         return Outcome("crashed", struck, first.errors[-600:])
     if first.code == 0 and "out of memory" in first.errors:
@@ -68,7 +53,7 @@ def _near(out: Path, whole: Path, struck: str) -> Outcome:
     """In smaller batches images may differ by a level in a pixel of a thousand, and their scores as little."""
     found, expected = (json.loads((path / "results.json").read_text())["scores"] for path in (out, whole))
     gaps = [
-        abs(one["value"] - other["value"]) / max(abs(other["value"]), other["std_error"] or 0.0)
+        abs(one["value"] - other["value"]) / max(abs(other["value"]), other["std_error"] or 0.0, 1e-12)
         for one, other in zip(found, expected, strict=True) if other["value"] is not None
     ]  # fmt: skip
     return Outcome("right" if max(gaps) < NEAR else "wrong", struck, f"scores differ by {max(gaps):.2g}")

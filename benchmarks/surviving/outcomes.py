@@ -1,14 +1,26 @@
 """How a command ended, and what is said of it."""
 
 import os
-import subprocess
+import signal
 import sys
+import tempfile
+import time
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
-from typing import IO, Literal
+from typing import Literal, NoReturn
 
+import torch
+
+# Imported once, before commands begin: what they need of torch and diffusers, and no more is done with it here.
+import diffeval.evaluate
+import diffeval.examine
+import diffeval.report.compose
+import diffeval.sweeps.run
+import diffeval.training.train  # noqa: F401
+from diffeval.cli import main as command
 from surviving.subjects import Subject
 
 # Exit codes that mean what they say; 1 is a bug of ours, and a negative one a signal.
@@ -18,6 +30,7 @@ LIMIT_S = 600
 # right: made what an unbroken command makes. told: ended with one clear line. wrong: made something else, or said
 # that all is well where nothing was made. crashed: a traceback, a signal that nobody sent, or no end.
 Ended = Literal["right", "told", "wrong", "crashed"]
+Main = Callable[[list[str]], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,30 +99,74 @@ class Done:
         return not self.crashed and self.code != 0 and len(errors) == 1 and self.last == errors[0]
 
 
-def environment(folder: Path) -> dict[str, str]:
-    """One thread, so that numbers are equal bit by bit, and a cache of the round's own, which mishaps befall, too."""
-    own = {"PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": "1", "DIFFEVAL_CACHE": str(folder / "cache"), "NO_COLOR": "1"}
-    return {**os.environ, **own}
+class Process:
+    """A command at work in a child of this process, which has imported everything: what is tried is work, not imports.
+
+    Args:
+        words: of the command.
+        folder: where it works; its cache lies there, so that mishaps befall that, too.
+        main: what runs the words; by default ``diffeval``.
+    """
+
+    def __init__(self, words: Sequence[str], folder: Path, main: Main | None = None) -> None:
+        self._errors = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115  # closed when it is read
+        self.pid = os.fork()
+        if self.pid == 0:
+            self._work([*words, "--quiet"], folder, main or _diffeval)
+
+    def _work(self, words: list[str], folder: Path, main: Main) -> NoReturn:
+        """What the child does: all of a command's life but its imports."""
+        code = 1
+        try:
+            os.dup2(self._errors.fileno(), 2)
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            os.chdir(folder)
+            os.environ.update({"DIFFEVAL_CACHE": str(folder / "cache"), "NO_COLOR": "1"})
+            torch.set_num_threads(1)  # so that numbers are equal bit by bit
+            main(words)
+            code = 0
+        except SystemExit as ended:
+            code = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            sys.stderr.flush()
+            os._exit(code)
+
+    def wait(self, seconds: float) -> Done | None:
+        """How it ended; None if it is still at work after so many seconds."""
+        deadline = time.monotonic() + seconds
+        while True:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            if pid:
+                self._errors.seek(0)
+                return Done(os.waitstatus_to_exitcode(status), self._errors.read())
+            if time.monotonic() > deadline:
+                return None
+            time.sleep(0.002)
+
+    def kill(self) -> None:
+        """SIGKILL, and until it is gone."""
+        os.kill(self.pid, signal.SIGKILL)
+        os.waitpid(self.pid, 0)
+
+    def end(self) -> Done:
+        """Waits for its end."""
+        done = self.wait(LIMIT_S)
+        if done is None:
+            self.kill()
+            return Done(-1, f"no end within {LIMIT_S} s")
+        return done
 
 
-def start(words: Sequence[str], folder: Path, errors: IO[str] | None = None) -> subprocess.Popen[str]:
-    """Starts a command; what it says on stderr goes into a file, or nowhere."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "diffeval", *words, "--quiet"], stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL if errors is None else errors, env=environment(folder), cwd=folder, text=True,
-    )  # fmt: skip
+def _diffeval(words: list[str]) -> None:
+    sys.argv = ["diffeval", *words]
+    command()
 
 
-def run(words: Sequence[str], folder: Path, program: Sequence[str] = ("-m", "diffeval")) -> Done:
+def run(words: Sequence[str], folder: Path, main: Main | None = None) -> Done:
     """A command from its start to its end."""
-    try:
-        ended = subprocess.run(
-            [sys.executable, *program, *words, "--quiet"], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-            env=environment(folder), cwd=folder, text=True, errors="replace", timeout=LIMIT_S, check=False,
-        )  # fmt: skip
-    except subprocess.TimeoutExpired:
-        return Done(-1, f"no end within {LIMIT_S} s")
-    return Done(ended.returncode, ended.stderr)
+    return Process(words, folder, main).end()
 
 
 def finish(subject: Subject, expected: str, folder: Path, struck: str, mishaps: int = 1) -> Outcome:

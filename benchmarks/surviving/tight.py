@@ -1,15 +1,32 @@
-"""Runs a diffeval command in which memory does not suffice: ``tight.py sampling|features CALL LIMIT words...``.
-
-From the ``CALL``-th network call on, those for more than ``LIMIT`` images fail as torch's allocator on a CPU does.
-"""
+"""A command in which memory does not suffice."""
 
 import sys
 from collections.abc import Callable
 from typing import Any
 
+from diffeval.cli import main as command
+from diffeval.diffusion.sampling import Generator
+from diffeval.features.digits import DigitsClassifier
 
-def tight(function: Callable[..., Any], first: int, limit: int) -> Callable[..., Any]:
-    """The function, for which there is too little memory from its ``first`` call on."""
+
+def tight(where: str, first: int, limit: int, words: list[str]) -> None:
+    """Runs diffeval in a process of its own, with too little memory for more than ``limit`` images at once.
+
+    Args:
+        where: sampling or features.
+        first: number of the network call from which on it fails, as torch's allocator on a CPU does.
+        limit: images for which there is room.
+        words: of the command.
+    """
+    if where == "sampling":
+        Generator.images = _short(Generator.images, first, limit)  # type: ignore[method-assign]
+    else:
+        DigitsClassifier.features = _short(DigitsClassifier.features, first, limit)  # type: ignore[method-assign]
+    sys.argv = ["diffeval", *words]
+    command()
+
+
+def _short(function: Callable[..., Any], first: int, limit: int) -> Callable[..., Any]:
     calls = 0
 
     def called(self: Any, images: Any) -> Any:
@@ -20,21 +37,3 @@ def tight(function: Callable[..., Any], first: int, limit: int) -> Callable[...,
         return function(self, images)
 
     return called
-
-
-def main() -> None:
-    from diffeval.cli import main as command
-    from diffeval.diffusion.sampling import Generator
-    from diffeval.features.digits import DigitsClassifier
-
-    where, first, limit, *words = sys.argv[1:]
-    if where == "sampling":
-        Generator.images = tight(Generator.images, int(first), int(limit))  # type: ignore[method-assign]
-    else:
-        DigitsClassifier.features = tight(DigitsClassifier.features, int(first), int(limit))  # type: ignore[method-assign]
-    sys.argv = ["diffeval", *words]
-    command()
-
-
-if __name__ == "__main__":
-    main()
