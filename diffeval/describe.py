@@ -1,6 +1,7 @@
 """What a command would do, in lines: everything is opened and checked, nothing is sampled or written."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,18 +12,24 @@ from diffeval.data.source import ImageSource, OpenOptions
 from diffeval.diffusion.batching import device_name
 from diffeval.diffusion.sampling import Generator
 from diffeval.features.extractor import UNFITTED
+from diffeval.harvest import Harvest, open_harvest
+from diffeval.job import Job, finished
 from diffeval.measured import Extracting, Measured, Real, open_measured
 from diffeval.plan import SamplingPlan, Settings, plan_images, protocol_of
 from diffeval.precision import make_target
 from diffeval.prepared import Prepared, available, prepare, refuse_impossible
-from diffeval.price import price_lines, prices, sampling_prices
+from diffeval.pricing.images import Part, image_prices, own_images
+from diffeval.pricing.run import run_prices, start
+from diffeval.pricing.scoring import Wanted
+from diffeval.pricing.stage import Plan
 from diffeval.progress import SilentReporter
 from diffeval.prompting import Prompting, given_prompts
 from diffeval.ranks import shard_folder
-from diffeval.runs.directory import RunDirectory, default_name
+from diffeval.runs.directory import RunDirectory, RunState, default_name
 from diffeval.runs.files import require_writable_above
-from diffeval.runs.records import Param, Protocol
-from diffeval.scoring import log_counts
+from diffeval.runs.provenance import own_version
+from diffeval.runs.records import Keep, Param, Protocol
+from diffeval.scoring import Choices, log_counts
 from diffeval.suite import Suite, choose
 
 # Device memory that a latent model should find free, as a multiple of its weights: activations lie beside them.
@@ -34,14 +41,22 @@ def describe_sampling(
     settings: Settings,
     out: Path | None = None,
     prompting: Prompting | None = None,
-) -> list[str]:
-    """What ``sample`` would do."""
+    *,
+    fresh: bool = False,
+    begun: float | None = None,
+) -> Plan:
+    """What ``sample`` would do; see ``describe``."""
     measured = given_prompts(open_measured(checkpoint), prompting)
     plan = plan_images(measured, settings)
-    lines = [*_images(measured, plan, settings), *_prompts(measured, settings.n)]
-    if isinstance(plan.generator, Generator):
-        lines += price_lines(sampling_prices([plan], [plan.generator.calls], settings.n), "takes       ")
-    return [*lines, _run(measured, settings, protocol_of("sample", plan.generator), out)]
+    job = job_of(measured, settings, plan, protocol_of("sample", plan.generator), out)
+    harvest = open_harvest(job.run, job.state.chunk, None, keep_images=True)
+    part = part_of(job, harvest, fresh=fresh)
+    started = start(begun)
+    return Plan(
+        (*_images(measured, plan, settings), *_prompts(measured, settings.n), _run(job)),
+        (*started, *image_prices(measured, [part], settings)),
+        held=_held(job, part),
+    )
 
 
 def describe(
@@ -59,8 +74,15 @@ def describe(
     precision: float | None = None,
     max_n: int | None = None,
     prompting: Prompting | None = None,
-) -> list[str]:
-    """What ``evaluate`` would do; see there."""
+    keep: Keep = "features",
+    fresh: bool = False,
+    begun: float | None = None,
+) -> Plan:
+    """What ``evaluate`` would do, and about how long each stage takes here; see there.
+
+    Args beside its own:
+        begun: when the command was started, by ``time.time()``; None where it is none, and starting is not priced.
+    """
     suite = choose(metrics).configured(options or {})
     target = make_target(precision, max_n, settings.n)
     measured = given_prompts(open_measured(checkpoint, opening=opening), prompting)
@@ -77,20 +99,59 @@ def describe(
     lines += _scores(known, settings, counts, suite)
     for name, given in suite.options.items():
         lines.append(f"options     {name}: {', '.join(f'{key} {value}' for key, value in given.items())}")
-    lines += _takes(known, settings.n, suite, counts)
-    if known.extractor.id.endswith(UNFITTED):
-        return [*lines, f"run         {out or 'runs/...'} (its extractor is trained first: about a minute, once)"]
     protocol = protocol_of(
         task, known.plan.generator, extractor=known.extractor, reference=known.reference, asked=known.asked
     )
-    return [*lines, _run(measured, settings, protocol, out)]
+    job = job_of(measured, settings, known.plan, protocol, out)
+    harvest = open_harvest(job.run, job.state.chunk, known.extractor, known.judge, keep_images=keep == "images")
+    part = part_of(job, harvest, fresh=fresh)
+    lines.append(_run(job, unfitted=out is None and known.extractor.id.endswith(UNFITTED)))
+    started, missing = start(begun), "" if target is None else "what it takes to go on until the precision is reached"
+    choices = Choices(suite, keep, target).recorded()
+    if not fresh and settings.shard is None and finished(job, counts, choices) is not None:
+        return Plan(tuple(lines), tuple(started), held="everything is there already, and nothing would be computed")
+    found = run_prices(measured, settings, [part], known, Wanted(suite, counts))
+    return Plan(tuple(lines), (*started, *found), missing, _held(job, part))
 
 
-def _takes(known: Prepared, n: int, suite: Suite, counts: Sequence[int]) -> list[str]:
-    """What each stage costs, measured on a small piece of it."""
-    generator = known.plan.generator
-    calls = [generator.calls] if isinstance(generator, Generator) else []
-    return price_lines(prices([known.plan], calls, known, n, suite, counts=counts), "takes       ")
+def job_of(measured: Measured, settings: Settings, plan: SamplingPlan, protocol: Protocol, out: Path | None) -> Job:
+    """The run as it would be opened, with its state if it is there; nothing is made or locked."""
+    name = default_name(measured.name, measured.sha256, protocol.task, settings.seed, protocol)
+    run = RunDirectory(shard_folder(out or Path("runs") / name, settings.shard))
+    require_writable_above(run.path)
+    state = run.state() or RunState(
+        task=protocol.task,
+        status="running",
+        version=own_version(),
+        checkpoint_sha256=measured.sha256,
+        seed=settings.seed,
+        n=0,
+        batch=plan.batch,
+        chunk=plan.chunk,
+        protocol=None,
+        started="",
+    )
+    return Job(measured, settings, replace(plan, batch=state.batch), protocol, run, state, 0)
+
+
+def part_of(job: Job, harvest: Harvest, *, fresh: bool) -> Part:
+    """What this process has to make of a run's images: what is not there yet, unless that is no longer wanted."""
+    n, chunk = job.settings.n, job.state.chunk
+    kept = job.state.protocol == job.protocol and not fresh
+    if kept:
+        missing = harvest.missing(n, job.settings.shard)
+    else:
+        starts = list(range(0, n, chunk))
+        dealt = starts if job.settings.shard is None else job.settings.shard.of(starts)
+        missing = [(start, 0) for start in dealt]
+    return Part(job.plan, own_images(missing, n, chunk), job.state.compiled if kept else None)
+
+
+def _held(job: Job, part: Part) -> str:
+    """Of a run that is there, what is left; empty where nothing is."""
+    if job.state.protocol is None or part.images == job.settings.n:
+        return ""
+    return f"for what is left, {part.images} of {job.settings.n} images here"
 
 
 def _images(measured: Measured, plan: SamplingPlan, settings: Settings) -> list[str]:
@@ -167,9 +228,7 @@ def _size(reference: Real) -> str:
     return f"moments of {reference.n} images" if reference.n is not None else "moments"
 
 
-def _run(measured: Measured, settings: Settings, protocol: Protocol, out: Path | None) -> str:
-    name = default_name(measured.name, measured.sha256, protocol.task, settings.seed, protocol)
-    run = RunDirectory(shard_folder(out or Path("runs") / name, settings.shard))
-    state = run.state()
-    require_writable_above(run.path)
-    return f"run         {run.path} ({state.status if state else 'new'})"
+def _run(job: Job, *, unfitted: bool = False) -> str:
+    """Where the run lies; its name has the extractor's in it, which is not known before that is fitted."""
+    status = "new" if job.state.protocol is None else job.state.status
+    return f"run         {Path('runs') / '...' if unfitted else job.run.path} ({status})"

@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from diffeval.data.source import OpenOptions
@@ -25,9 +26,13 @@ from diffeval.measured import (
 )
 from diffeval.metrics.metric import METRICS
 from diffeval.outcome import score_and_save
+from diffeval.outlook import Foretelling
 from diffeval.plan import Settings, plan_images, protocol_of
 from diffeval.precision import Target, make_target, next_count
 from diffeval.prepared import Prepared, available, prepare, refuse_impossible, usual_n
+from diffeval.pricing.features import reference_prices
+from diffeval.pricing.scoring import Wanted as Priced
+from diffeval.pricing.scoring import scoring_prices, sizes_of
 from diffeval.progress import Reporter, SilentReporter
 from diffeval.prompting import Prompting, embedded, given_prompts, with_real_prompts
 from diffeval.ranks import end_part, here, in_turn, shard_folder
@@ -178,7 +183,11 @@ def evaluate_prepared(
             )
             return found
         texts = None if known.asked is None or not first else embedded(known.asked, reporter)
-        work = begin(job, known, texts, reporter, keep_images=wanted.keep == "images")
+        telling = reporter
+        if first and settings.shard is None:
+            counts = wanted.counts(job.settings.n, used.dim, most)
+            telling = Foretelling(reporter, partial(_later, measured, known, wanted, counts, real), used.dim)
+        work = begin(job, known, texts, telling, keep_images=wanted.keep == "images")
         work.sample()
         if target is None:
             end_part(job.run.path, settings.shard)
@@ -202,6 +211,16 @@ def evaluate_prepared(
             work.sample()
         assert real is not None, "the other ranks have ended their part"
         return score_and_save(work, real, wanted.counts(job.settings.n, used.dim, most), choices)
+
+
+def _later(
+    measured: Measured, known: Prepared, wanted: Wanted, counts: tuple[int, ...], real: RealImages | None
+) -> Mapping[str, float]:
+    """About the seconds of what comes after a run's images, by stage."""
+    suite, used = wanted.suite, known.extractor
+    prices = [] if real is not None else reference_prices(known, used)
+    prices += scoring_prices(known, used, Priced(suite, counts), sizes_of(measured, known, counts[-1]))
+    return {one.stage: one.seconds for one in prices}
 
 
 def sample_prepared(

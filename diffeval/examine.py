@@ -20,6 +20,7 @@ from diffeval.checks.made_images import read_made
 from diffeval.checks.without_network import look_at_images
 from diffeval.data.prompts import Prompt
 from diffeval.data.source import ImageSource, OpenOptions
+from diffeval.describe import job_of
 from diffeval.diffusion.batching import device_name
 from diffeval.diffusion.sampling import Generator
 from diffeval.errors import DiffevalError, StoppedError
@@ -28,10 +29,12 @@ from diffeval.job import Job, holding, open_job, provenance_of, warnings_of
 from diffeval.measured import Measured, open_measured, open_reference
 from diffeval.plan import SamplingPlan, Settings, plan_images, protocol_of
 from diffeval.prepared import available
+from diffeval.pricing.run import start
+from diffeval.pricing.stage import Plan, Price
 from diffeval.progress import Reporter, SilentReporter
 from diffeval.prompting import Prompting, given_prompts
 from diffeval.ready import Shown
-from diffeval.runs.directory import RunDirectory, default_name
+from diffeval.runs.directory import RunDirectory
 from diffeval.runs.records import CheckResult, Param, Protocol, Results
 from diffeval.training_log import OURS, read_training_log
 
@@ -173,8 +176,14 @@ def describe(
     opening: OpenOptions | None = None,
     prompting: Prompting | None = None,
     out: Path | None = None,
-) -> list[str]:
-    """What ``check`` would do, in lines; see there."""
+    fresh: bool = False,
+    begun: float | None = None,
+) -> Plan:
+    """What ``check`` would do, and about how long each stage takes here; see there.
+
+    Args beside its own:
+        begun: when the command was started, by ``time.time()``; None where it is none, and starting is not priced.
+    """
     names, settings = chosen(only), _enough(settings or Settings(n=USUAL_N))
     measured = _with_prompts(open_measured(checkpoint, opening=opening), prompting)
     settings = _affordable(measured, settings)
@@ -182,30 +191,22 @@ def describe(
     plan = plan_images(measured, settings)
     source = _images(measured, ref, opening, SilentReporter())
     sampled_by = None if sampling_scheduler is None else read_sampling_scheduler(sampling_scheduler)
-    protocol = _protocol(plan, source, sampled_by)
-    name = default_name(measured.name, measured.sha256, TASK, settings.seed, protocol)
-    return [
+    job = job_of(measured, settings, plan, _protocol(plan, source, sampled_by), out)
+    known = None if fresh or job.state.protocol != job.protocol else _held(job)
+    held = () if known is None else tuple(one.name for one in known.checks)
+    left = [name for name in names if name not in held]
+    lines = [
         f"checkpoint  {measured.name} {measured.sha256[:8]} ({measured.path})",
         f"images      {'none' if source is None else source.spec}",
         f"device      {device_name(plan.generator.device)}",
         *(f"check       {one}: {CHECKS[one].about}" for one in names),
-        *_forecast(measured, plan, settings.n, source, names),
-        f"run         {out or Path('runs') / name}",
+        f"run         {job.run.path}",
     ]
-
-
-def _forecast(
-    measured: Measured, plan: SamplingPlan, n: int, source: ImageSource | None, names: Sequence[str]
-) -> list[str]:
-    """What the risk probe will cost; nothing where it is not needed."""
-    if (
-        source is None
-        or not isinstance(measured, Checkpoint)
-        or not any("scan" in CHECKS[name].reads for name in names)
-    ):
-        return []
-    passes, seconds = forecast(Subject(measured, _generator(plan), n, source))
-    return [f"cost        {PROBE}: about {passes:,} forward passes, {seconds:.0f} s"]
+    prices = start(begun)
+    if isinstance(measured, Checkpoint):
+        priced = forecast(Subject(measured, _generator(plan), settings.n, source), left)
+        prices += [Price(one.spent_on, one.seconds, f"about {one.passes:,} forward passes") for one in priced]
+    return Plan(tuple(lines), tuple(prices), held="" if left == list(names) else f"for the {len(left)} checks left")
 
 
 def _with_prompts(measured: Measured, prompting: Prompting | None) -> Measured:

@@ -18,6 +18,7 @@ from diffeval.mode_pictures import PICTURES as MODE_PICTURES
 from diffeval.mode_pictures import mode_pictures
 from diffeval.per_class import read_classes, worst_sentence
 from diffeval.plan import ImageMaker
+from diffeval.pricing.scoring import measured_weights
 from diffeval.progress import Reporter
 from diffeval.prompt_tables import prompt_pictures, save_prompts
 from diffeval.ready import Shown
@@ -29,6 +30,8 @@ from diffeval.work import Work
 
 # The file in the run that holds the map of features, without its suffix.
 MAP = "feature_map"
+# Pairs of images from which on scores take long enough for their parts to be tried beforehand.
+LONG = 5 * 10**8
 Tables = dict[str, tuple[Mapping[str, Param], ...]]
 
 
@@ -37,13 +40,14 @@ def score_and_save(work: Work, real: RealImages, counts: Sequence[int], choices:
     started = time.monotonic()
     job, generated = work.job, work.generated
     params = _params(job, real)
-    scoring = score_counts(generated, real, counts, choices, params=params, reporter=work.reporter)
-    timed(job.run, "scoring", started)
-    state = job.run.state()
-    assert state is not None, "the run was opened"
+    weights = measured_weights(work.known, choices.suite, counts, real) if _is_long(counts, real) else None
+    scoring = score_counts(generated, real, counts, choices, params=params, reporter=work.reporter, weights=weights)
     readings = (
         read_classes(generated, real.reference, real.held_out, real.independent) if choices.suite.classes else ()
     )
+    timed(job.run, "scoring", started)
+    state = job.run.state()
+    assert state is not None, "the run was opened"
     tables: Tables = {**scoring.tables, "extractor": (_extractor_row(work.known.extractor),)}
     if readings:
         tables["per_class"] = tuple(one.row() for one in readings)
@@ -69,6 +73,12 @@ def score_and_save(work: Work, real: RealImages, counts: Sequence[int], choices:
         job.run.save_arrays(MAP, feature_map(generated.features, real.reference.features))
     _save(job, results, scoring, choices.keep, generated.labels, work.reporter)
     return results
+
+
+def _is_long(counts: Sequence[int], real: RealImages) -> bool:
+    """Whether scores take so long that it pays to find out how long each does."""
+    n, m = counts[-1], len(real.reference)
+    return n * (n + m) + m * m > LONG
 
 
 def flat_sentence(images: FeatureSet) -> tuple[str, ...]:

@@ -5,7 +5,11 @@ elsewhere; a notebook or a test passes none and gets the silent one. Asking to s
 reporter's ``stop_requested`` is read between units of work.
 """
 
+from collections.abc import Mapping
 from typing import Protocol
+
+# Unit of a stage whose parts are not alike: shares of the time that it takes.
+SHARE = "%"
 
 
 class Reporter(Protocol):
@@ -19,6 +23,9 @@ class Reporter(Protocol):
 
     def advance(self, units: int, detail: str = "") -> None:
         """So many more units of the current stage are done."""
+
+    def ahead(self, seconds: Mapping[str, float]) -> None:
+        """About how long the stages take, the current one and those after it, in order."""
 
     def note(self, message: str) -> None:
         """Something worth knowing."""
@@ -40,9 +47,61 @@ class SilentReporter:
     def advance(self, units: int, detail: str = "") -> None:
         """See ``Reporter``."""
 
+    def ahead(self, seconds: Mapping[str, float]) -> None:
+        """See ``Reporter``."""
+
     def note(self, message: str) -> None:
         """See ``Reporter``."""
 
     def warn(self, message: str) -> None:
         """See ``Reporter``."""
         self.warnings.append(message)
+
+
+class Passing:
+    """Passes everything on to another reporter; what is to be different, a subclass says.
+
+    Args:
+        other: the one that is told.
+    """
+
+    def __init__(self, other: Reporter) -> None:
+        self._other = other
+
+    @property
+    def stop_requested(self) -> bool:
+        """Whether the other one asked to stop."""
+        return self._other.stop_requested
+
+    @stop_requested.setter
+    def stop_requested(self, wanted: bool) -> None:
+        self._other.stop_requested = wanted
+
+    @property
+    def warnings(self) -> list[str]:
+        """Those that the other one keeps."""
+        return self._other.warnings
+
+    @warnings.setter
+    def warnings(self, kept: list[str]) -> None:
+        self._other.warnings = kept
+
+    def stage(self, name: str, total: int, unit: str, done: int = 0) -> None:
+        """See ``Reporter``."""
+        self._other.stage(name, total, unit, done)
+
+    def advance(self, units: int, detail: str = "") -> None:
+        """See ``Reporter``."""
+        self._other.advance(units, detail)
+
+    def ahead(self, seconds: Mapping[str, float]) -> None:
+        """See ``Reporter``."""
+        self._other.ahead(seconds)
+
+    def note(self, message: str) -> None:
+        """See ``Reporter``."""
+        self._other.note(message)
+
+    def warn(self, message: str) -> None:
+        """See ``Reporter``."""
+        self._other.warn(message)

@@ -80,10 +80,17 @@ def _from_statistics(measured: Measured, statistics: Statistics, extractor: Extr
     else:
         known = FeatureSet(np.empty((0, statistics.dim)), extractor=extractor.name)
         known.once("moments", lambda: Moments(statistics.mean, statistics.covariance, statistics.n or 0))
-    origin = statistics.origin
-    independent = statistics.features is not None and origin is not None and _independent(measured, origin.reference)
+    independent = is_independent(measured, statistics)
     said = () if independent or measured.reference is not None else (_unknown(measured, statistics.spec),)
     return RealImages(statistics.spec, extractor.name, known, None, independent, said)
+
+
+def is_independent(measured: Measured, reference: Real | None) -> bool:
+    """Whether what is measured is known not to have been trained on the reference, and how that scatters is known."""
+    if isinstance(reference, Statistics):
+        origin = reference.origin
+        return reference.features is not None and origin is not None and _independent(measured, origin.reference)
+    return reference is not None and _independent(measured, reference.spec)
 
 
 def _independent(measured: Measured, spec: str) -> bool:

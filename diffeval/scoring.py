@@ -9,7 +9,7 @@ import numpy.typing as npt
 from diffeval.errors import DiffevalError, StoppedError
 from diffeval.metrics.metric import METRICS, Estimate, FeatureSet, LackingError, Metric
 from diffeval.precision import QUOTED, Target, reached
-from diffeval.progress import Reporter
+from diffeval.progress import SHARE, Reporter
 from diffeval.real import RealImages
 from diffeval.runs.records import Keep, Null, Param, Score
 from diffeval.suite import Suite
@@ -18,6 +18,13 @@ from diffeval.suite import Suite
 COUNTS = (250, 500, 1000, 2500, 5000, 10000, 25000, 50000, 100000)
 # Rows of the table of images that raise FID most.
 WORST = 20
+# In how many parts the time of scoring is told.
+PARTS = 1000
+# Pairs of images that a metric counts for at least: it takes some time however few there are.
+LEAST_PAIRS = 10**6
+
+# What a metric takes at a count, or with held-out images (None), relative to the others.
+Weights = Mapping[tuple[str, int | None], float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +119,7 @@ def first_estimate(metric: str, generated: FeatureSet, real: RealImages) -> Esti
     Raises:
         DiffevalError: if none of its scores can.
     """
-    for estimate in _estimates(metric, generated, real.reference, real.independent, {}):
+    for estimate in estimates_of(metric, generated, real.reference, real.independent, {}):
         if estimate.needed is not None:
             return estimate
     raise DiffevalError(f"{metric}: cannot tell how many images a precision needs; leave --precision out")
@@ -126,6 +133,7 @@ def score_counts(
     *,
     params: Mapping[str, Param],
     reporter: Reporter,
+    weights: Weights | None = None,
 ) -> Scoring:
     """Computes every metric at every count.
 
@@ -137,9 +145,10 @@ def score_counts(
         choices: the metrics, and the precision that n* is quoted for.
         params: recorded with every score: w, sampler, steps, extractor.
         reporter: told of the progress.
+        weights: about what share of the time each part takes; by default as the pairs of images that it looks at.
     """
     suite = choices.suite
-    reporter.stage("scoring", len(counts) * len(suite.metrics), "scores")
+    progress = _Progress(reporter, weights or usual_weights(suite, counts, generated.dim, real))
     scores: list[Score] = []
     terms: dict[str, npt.NDArray[np.generic]] = {}
     floor: list[Mapping[str, Param]] = []
@@ -148,12 +157,14 @@ def score_counts(
     held_out = real.held_out
     for name in suite.metrics:
         options = suite.options.get(name, {})
-        read = () if held_out is None else _estimates(name, held_out, real.reference, True, options)
+        read = () if held_out is None else estimates_of(name, held_out, real.reference, True, options)
+        progress.done(name, None)
         nulls = _nulls(read, 0 if held_out is None else len(held_out))
         known = [estimate for estimate in read if estimate.value is not None]
         floor += [_floor_row(estimate, len(held_out)) for estimate in known if held_out is not None]
-        for count in _counts_for(name, counts, generated.dim, suite):
-            found = _estimates(name, generated.first(count), real.reference, real.independent, options)
+        for count in counts_for(name, counts, generated.dim, suite):
+            found = estimates_of(name, generated.first(count), real.reference, real.independent, options)
+            progress.done(name, count)
             estimates = [one for one in found if one.name in suite.shown]
             if not suite.asked:
                 warnings += [
@@ -170,12 +181,38 @@ def score_counts(
                 warnings += [said for estimate in estimates for said in estimate.warnings]
             if reporter.stop_requested:
                 raise StoppedError("scoring: stopped; all images are there, run the same command to continue")
-        reporter.advance(len(counts))
     tables |= {"floor": tuple(floor), "raises_fid": _worst(terms.get("fid.influence"), generated)}
     return Scoring(tuple(scores), terms, {name: rows for name, rows in tables.items() if rows}, tuple(warnings))
 
 
-def _counts_for(name: str, counts: Sequence[int], dim: int, suite: Suite) -> Sequence[int]:
+def usual_weights(suite: Suite, counts: Sequence[int], dim: int, real: RealImages) -> Weights:
+    """By the pairs of images that metrics look at; what a metric computes once of the reference is its first part."""
+    m, held_out = len(real.reference), 0 if real.held_out is None else len(real.held_out)
+    found: dict[tuple[str, int | None], float] = {}
+    for name in suite.metrics:
+        found[name, None] = LEAST_PAIRS + m * m + held_out * (held_out + m)
+        for count in counts_for(name, counts, dim, suite):
+            found[name, count] = LEAST_PAIRS + count * (count + m)
+    return found
+
+
+class _Progress:
+    """Tells a reporter how far scoring is: by what its parts take, as they are not alike."""
+
+    def __init__(self, reporter: Reporter, weights: Weights) -> None:
+        self._reporter, self._weights = reporter, weights
+        self._sum, self._whole, self._told = 0.0, sum(weights.values()), 0
+        reporter.stage("scoring", PARTS, SHARE)
+
+    def done(self, name: str, count: int | None) -> None:
+        """A metric is computed at a count, or of held-out images."""
+        self._sum += self._weights.get((name, count), 0.0)
+        parts = round(PARTS * self._sum / self._whole)
+        self._reporter.advance(parts - self._told, name if count is None else f"{name} at n = {count}")
+        self._told = parts
+
+
+def counts_for(name: str, counts: Sequence[int], dim: int, suite: Suite) -> Sequence[int]:
     """The counts that suffice for a metric; the largest, where none does, so that it is refused by name."""
     if suite.asked:
         return counts
@@ -211,9 +248,10 @@ def _advice(estimate: Estimate, precision: float, least: int) -> Mapping[str, Pa
     }
 
 
-def _estimates(
+def estimates_of(
     name: str, generated: FeatureSet, reference: FeatureSet, independent: bool, options: Mapping[str, Param]
 ) -> tuple[Estimate, ...]:
+    """What a metric says; where it cannot be computed, why."""
     metric: Metric = METRICS[name]
     needed = metric.needs(generated.dim)
     if len(generated) < needed:

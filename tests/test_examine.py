@@ -184,7 +184,7 @@ def test_ready_made_images_need_what_they_are_held_against(copies: str, tmp_path
             check(copies, ref="digits", **given)  # type: ignore[arg-type]
     with pytest.raises(DiffevalError, match="holds ready-made images; leave --w out"):
         check(copies, ref="digits", settings=Settings(n=8, w=2.0))
-    assert describe(copies, only=["memorization"], ref="digits")[3].startswith("check       memorization: ")
+    assert describe(copies, only=["memorization"], ref="digits").lines[3].startswith("check       memorization: ")
 
 
 def test_moments_are_refused_as_real_images(tiny_checkpoint: Path, tmp_path: Path) -> None:
@@ -232,7 +232,7 @@ def test_a_description_says_what_would_be_done_and_writes_nothing(
     looked: list[str], tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    lines = describe(tiny_checkpoint, settings=FAST)
+    lines = describe(tiny_checkpoint, settings=FAST).lines
     assert [line.split()[0] for line in lines] == ["checkpoint", "images", "device", "check", "check", "run"]
     assert lines[1].split() == ["images", "digits@train"]
     assert not list(tmp_path.iterdir())

@@ -25,6 +25,8 @@ from diffeval.registry import Registry
 from diffeval.runs.records import CheckResult, CheckStatus, Param
 
 Row = Mapping[str, Param]
+# Calls of the network, about, by how many images go through it together.
+Calls = Mapping[int, float]
 # Timesteps that a level is read at, about.
 EXPECTED_TIMES = 40
 # Beside the network itself, which every check reads: real images; the risk probe's scan, which needs images, too, and
@@ -230,6 +232,7 @@ class Check:
         symptom_of: checks whose faults show in this one, too; where one of them fails, this one accuses nobody,
             unless what it found is proven (see ``Finding``).
         lint: the part of ``run`` that reads configurations alone, and so needs nothing; None without.
+        calls: of the network, about, beyond what it shares with other checks; none of a check that reads no more.
     """
 
     name: str
@@ -239,6 +242,7 @@ class Check:
     params: Mapping[str, Param]
     symptom_of: tuple[str, ...] = ()
     lint: Callable[[Subject], Finding | None] | None = None
+    calls: Callable[[Subject], Calls] = lambda subject: {}
 
 
 CHECKS: Registry[Check] = Registry("check", "diffeval.checks")
@@ -251,6 +255,7 @@ def check(
     reads: tuple[Reads, ...] = (),
     symptom_of: tuple[str, ...] = (),
     lint: Callable[[Subject], Finding | None] | None = None,
+    calls: Callable[[Subject], Calls] = lambda subject: {},
 ) -> Callable[[Callable[..., Finding]], Callable[..., Finding]]:
     """Decorator that files a function as a check.
 
@@ -261,12 +266,13 @@ def check(
         symptom_of: checks whose faults show in this one, too.
         lint: what it finds by configuration alone; None where that is nothing. It counts where ``run`` cannot be
             called, and ``run`` calls it, too.
+        calls: of the network, about, as ``Check`` has them: what a look is priced by before it is taken.
     """
 
     def add(run: Callable[..., Finding]) -> Callable[..., Finding]:
         parameters = inspect.signature(run).parameters.values()
         params = {one.name: one.default for one in parameters if one.kind is inspect.Parameter.KEYWORD_ONLY}
-        CHECKS.register(name)(Check(name, run, about, reads, params, symptom_of, lint))
+        CHECKS.register(name)(Check(name, run, about, reads, params, symptom_of, lint, calls))
         return run
 
     return add

@@ -20,10 +20,11 @@ from scipy.optimize import minimize
 
 from diffeval.checkpoints.checkpoint import Checkpoint
 from diffeval.checks.arms import best_time, interval, redraws, valued, without_network
-from diffeval.checks.check import Finding, Row, Subject, check
+from diffeval.checks.check import Calls, Finding, Row, Subject, check
 from diffeval.checks.hypotheses import HYPOTHESES
-from diffeval.checks.probe import Reading, refined_grid, time_grid
+from diffeval.checks.probe import BATCH, Reading, refined_grid, time_grid
 from diffeval.checks.real_images import ModelImages
+from diffeval.checks.scan import LEVELS as PROBED
 from diffeval.diffusion.schedule import NoiseSchedule
 from diffeval.metrics.metric import Array
 
@@ -131,8 +132,26 @@ class Look:
         return {"map": self.map.name, **{f"log_snr {at:g}": float(one) for at, one in zip(LEVELS, risks, strict=True)}}
 
 
+# Images to spend, at most.
+IMAGES = 32
+
+
+def _calls(subject: Subject) -> Calls:
+    shown = min(IMAGES, len(subject.probe_images))
+    return {BATCH: _passes(len(candidates(subject.checkpoint, subject.probe_images.x0))) * shown / BATCH}
+
+
+def _passes(maps: int) -> int:
+    """Forward passes of each image."""
+    each = sum(COARSE) + len(PROBED) + FINE
+    return len(LEVELS) * ((maps + ROUNDS) * each + ROUNDS * EVALUATIONS * FIT_TIMES)
+
+
 @check(
-    "data-range", about="the weights expect images in the declared range, channels in their order", reads=("images",)
+    "data-range",
+    about="the weights expect images in the declared range, channels in their order",
+    reads=("images",),
+    calls=_calls,
 )
 def data_range(
     subject: Subject,
@@ -142,7 +161,7 @@ def data_range(
     fit_fail: float = 1.5,
     fit_warn: float = 1.2,
     tie: float = 1.02,
-    images: int = 32,
+    images: int = IMAGES,
 ) -> Finding:
     """Risk of the noise prediction under other maps of the images, each at the noise that hides it as much.
 
@@ -172,9 +191,7 @@ def data_range(
     maps = [one for one in candidates(subject.checkpoint, shown.x0) if _reached(subject.checkpoint.schedule, one)]
     if len(maps) < 2 or maps[0].name != DECLARED:
         return Finding("inconclusive", "the noise schedule does not reach the levels at which ranges are told apart")
-    each = sum(COARSE) + len(subject.scan.levels) + FINE
-    passes = (len(maps) + ROUNDS) * each + ROUNDS * EVALUATIONS * FIT_TIMES
-    subject.reporter.stage("data-range", len(LEVELS) * passes * len(shown), "forward passes")
+    subject.reporter.stage("data-range", _passes(len(maps)) * len(shown), "forward passes")
     declared, *others = [look_at(subject, shown, one).finer(subject, shown) for one in maps]
     best = min(others, key=lambda one: float(one.score[0]))
     fitted = min((best, declared), key=lambda one: float(one.score[0]))

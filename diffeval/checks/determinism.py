@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from diffeval.checks.batch_norm import norm_layers
-from diffeval.checks.check import Finding, Subject, check
+from diffeval.checks.check import Calls, Finding, Subject, check
 from diffeval.checks.probe import SEED, Probe
 from diffeval.diffusion.noise import initial_noise
 from diffeval.diffusion.samplers import check_steps, is_stochastic
@@ -23,14 +23,25 @@ HALF = 10.0
 Said = tuple[CheckStatus, str, str]
 
 
+# Images beside each other, and steps at most.
+TOGETHER, STEPS = 8, 20
+
+
+def _calls(subject: Subject) -> Calls:
+    branches, steps = subject.generator.branches, min(STEPS, subject.generator.steps)
+    return {branches: 3.0 * steps, branches * TOGETHER: 2.0 + 2.0 * steps}
+
+
 @check(
-    "determinism", about="the same seed gives the same image: twice, under another global seed, and in another batch"
+    "determinism",
+    about="the same seed gives the same image: twice, under another global seed, and in another batch",
+    calls=_calls,
 )
 def determinism(
     subject: Subject,
     *,
-    batch: int = 8,
-    steps: int = 20,
+    batch: int = TOGETHER,
+    steps: int = STEPS,
     repeat_fail: float = 1e-6,
     beside_warn: float = 1e-3,
     beside_fail: float = 0.05,

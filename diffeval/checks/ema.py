@@ -7,9 +7,9 @@ import torch
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from diffeval.checks.arms import interval, redraws, valued, without_network
-from diffeval.checks.check import Finding, Row, Subject, check
+from diffeval.checks.check import Calls, Finding, Row, Subject, check
 from diffeval.checks.hypotheses import HYPOTHESES
-from diffeval.checks.probe import Reading, time_grid
+from diffeval.checks.probe import BATCH, Reading, time_grid
 from diffeval.diffusion.guidance import Denoiser
 from diffeval.metrics.metric import Array
 
@@ -20,7 +20,13 @@ TIMES = (9, 12)
 NOTHING = 0.98
 
 
-@check("ema", about="averaged weights are as good as those they average", reads=("images",))
+def _calls(subject: Subject) -> Calls:
+    if subject.checkpoint.raw is None or subject.checkpoint.adapter is None:
+        return {}
+    return {BATCH: 2 * sum(TIMES) * len(LEVELS) * len(subject.probe_images) / BATCH}
+
+
+@check("ema", about="averaged weights are as good as those they average", reads=("images",), calls=_calls)
 def ema(subject: Subject, *, warn: float = 1.05, fail: float = 1.2) -> Finding:
     """Risk under the averaged weights over that under the raw ones, on the same images and noise.
 

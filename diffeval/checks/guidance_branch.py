@@ -21,8 +21,9 @@ import torch
 from diffeval.checkpoints.adapt import Adapter
 from diffeval.checkpoints.checkpoint import Checkpoint
 from diffeval.checks.arms import interval, redraws, valued
-from diffeval.checks.check import GATE, Finding, Row, Subject, check
+from diffeval.checks.check import GATE, Calls, Finding, Row, Subject, check
 from diffeval.checks.classes import Numbering, Told, in_nats, numbering, passes, tell, undeclared_null
+from diffeval.checks.scan import reaches
 from diffeval.metrics.metric import Array
 from diffeval.runs.records import CheckStatus
 
@@ -50,11 +51,19 @@ class Limits:
     excess: float
 
 
+def _calls(subject: Subject) -> Calls:
+    if not subject.checkpoint.classes or subject.probe_images.labels is None:
+        return {}
+    levels = sum(reaches(subject.checkpoint.schedule, level) for level in LEVELS)
+    return {len(subject.probe_images): float(passes(subject.checkpoint) * levels)}
+
+
 @check(
     "guidance-branch",
     about="the condition matters, and the null class was trained",
     reads=("scan",),
     symptom_of=("data-range", "batch-norm", "timestep-embedding", "ema"),
+    calls=_calls,
 )
 def guidance_branch(
     subject: Subject,

@@ -11,11 +11,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from diffeval.checks.check import CHECKS, Finding, Row, Subject, check
+from diffeval.checks.check import CHECKS, Calls, Finding, Row, Subject, check
 from diffeval.checks.hypotheses import HYPOTHESES
-from diffeval.checks.probe import Probe, Reading
-from diffeval.checks.scan import Scan
-from diffeval.checks.slopes import gradient_norms, slopes_in_time, times_of
+from diffeval.checks.probe import BATCH, Probe, Reading, time_grid
+from diffeval.checks.scan import Scan, reaches
+from diffeval.checks.slopes import IMAGES, TIMES, gradient_norms, slopes_in_time, times_of
 from diffeval.checks.wiener import Moments, affine_risk, moments_of
 from diffeval.metrics.metric import Array
 
@@ -63,10 +63,18 @@ class Level:
         return float(self.risk[0] - self.floor[0]) / self.scale
 
 
+def _calls(subject: Subject) -> Calls:
+    levels = sum(reaches(subject.checkpoint.schedule, level) for level in LOW_NOISE)
+    # Of slopes: two calls at each timestep, and one with a gradient.
+    times = len(time_grid(subject.checkpoint.schedule.log_snr)) + 5
+    return {BATCH: levels * times * len(subject.probe_images) / BATCH, IMAGES: 3.0 * TIMES}
+
+
 @check(
     "loss-profile",
     about="the risk at every noise level against the best affine denoiser",
     reads=("scan",),
+    calls=_calls,
 )
 def loss_profile(
     subject: Subject,

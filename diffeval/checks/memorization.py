@@ -10,11 +10,13 @@ from dataclasses import replace
 import torch
 
 from diffeval.checkpoints.checkpoint import Checkpoint
-from diffeval.checks.check import GATE, Finding, Subject, check
+from diffeval.checks.check import EXPECTED_TIMES, GATE, Calls, Finding, Subject, check
 from diffeval.checks.copies import LEAST
-from diffeval.checks.denoising_gap import Gap, denoising_gap
+from diffeval.checks.denoising_gap import FEW, LEVELS, Gap, denoising_gap
+from diffeval.checks.probe import BATCH
 from diffeval.checks.real_images import ModelImages
-from diffeval.checks.sampled import BATCH, Limits, Sampled, draw_samples, look_at_samples
+from diffeval.checks.sampled import BATCH as DRAWN
+from diffeval.checks.sampled import Limits, Sampled, draw_samples, look_at_samples, samples_of
 from diffeval.data.pixels import Images
 from diffeval.diffusion.sampling import ROUNDINGS
 from diffeval.errors import DiffevalError, StoppedError
@@ -27,20 +29,37 @@ FIX = (
 )
 
 
+# Images of each kind, and samples, at most.
+MOST = 512
+
+
+def _calls(subject: Subject) -> Calls:
+    if subject.images is None or subject.held_out is None:
+        return {}
+    generator, count = subject.generator, samples_of(subject, MOST)
+    together = min(DRAWN, subject.n)
+    seen = min(MOST, len(subject.images)) + min(MOST, len(subject.held_out))
+    return {
+        generator.branches * together: generator.calls * count / together,
+        BATCH: len(LEVELS) * (seen + FEW * EXPECTED_TIMES / 2) / BATCH,
+    }
+
+
 @check(
     "memorization",
     about="samples are no copies of training images, and those are not predicted better than held-out ones",
     reads=("images",),
     # Samples of another prediction type are noise of one kind, all near to the same few images.
     symptom_of=("prediction-type",),
+    calls=_calls,
 )
 def memorization(
     subject: Subject,
     *,
     warn: float = 0.1,
     fail: float = 0.25,
-    images: int = 512,
-    samples: int = 512,
+    images: int = MOST,
+    samples: int = MOST,
     ratio: float = 1 / 3,
     copies: float = 0.01,
     authentic: float = 0.10,

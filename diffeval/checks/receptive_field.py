@@ -12,8 +12,9 @@ import numpy as np
 import torch
 
 from diffeval.checks.batch_norm import as_told
-from diffeval.checks.check import CHECKS, GATE, Finding, Row, Subject, check
+from diffeval.checks.check import CHECKS, GATE, Calls, Finding, Row, Subject, check
 from diffeval.checks.probe import SEED, Probe
+from diffeval.checks.scan import reaches
 from diffeval.diffusion.noise import initial_noise
 
 # Noise levels at which influence is read; the last is the one that is judged.
@@ -43,9 +44,25 @@ class Support:
         return 2 * self.reach + 1
 
 
-@check("receptive-field", about="an output pixel sees enough of the image where noise leaves only the whole to go by")
+# Pairs of images, at most half of the subject's.
+PAIRS = 32
+
+
+def _calls(subject: Subject) -> Calls:
+    if subject.source is None:
+        return {1: 6.0}
+    levels = sum(reaches(subject.checkpoint.schedule, level) for level in LEVELS)
+    together = max(2, min(PAIRS, len(subject.probe_images) // 2))
+    return {1: 6.0, together: float(levels * (1 + len(_radii(subject.checkpoint.shape))))}
+
+
+@check(
+    "receptive-field",
+    about="an output pixel sees enough of the image where noise leaves only the whole to go by",
+    calls=_calls,
+)
 def receptive_field(
-    subject: Subject, *, pairs: int = 32, support_fail: float = 0.5, far_warn: float = 0.25
+    subject: Subject, *, pairs: int = PAIRS, support_fail: float = 0.5, far_warn: float = 0.25
 ) -> Finding:
     """The exact field by what moves with a pixel, and the influence of what lies beyond a radius.
 

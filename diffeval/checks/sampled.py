@@ -42,11 +42,15 @@ class Sampled:
     finding: Finding
 
 
+def samples_of(subject: Subject, most: int) -> int:
+    """How many are drawn, no more than ``most``."""
+    each = subject.generator.steps * subject.generator.branches
+    return min(most, SAMPLES_PER_SEED * subject.n, max(subject.n, PASSES // each))
+
+
 def draw_samples(subject: Subject, most: int) -> Images:
     """Images of the first indices, as the user has them sampled."""
-    generator = subject.generator
-    each = generator.steps * generator.branches
-    count = min(most, SAMPLES_PER_SEED * subject.n, max(subject.n, PASSES // each))
+    generator, count = subject.generator, samples_of(subject, most)
     subject.reporter.stage("samples", count, "images")
     parts = []
     for indices in split_batches(0, count, min(BATCH, subject.n)):

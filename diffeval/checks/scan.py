@@ -95,8 +95,12 @@ class Scan:
 
     def covered(self, level: float) -> bool:
         """Whether the declared schedule reaches this level."""
-        curve = self.schedule.log_snr
-        return bool(curve[-1] <= level <= curve[0])
+        return reaches(self.schedule, level)
+
+
+def reaches(schedule: NoiseSchedule, level: float) -> bool:
+    """Whether a schedule has this level between its ends."""
+    return bool(schedule.log_snr[-1] <= level <= schedule.log_snr[0])
 
 
 def time_of(schedule: NoiseSchedule, level: float) -> int:

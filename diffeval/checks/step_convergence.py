@@ -13,7 +13,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from diffeval.checks.check import CAUSES, Finding, Row, Subject, check
+from diffeval.checks.check import CAUSES, Calls, Finding, Row, Subject, check
 from diffeval.diffusion.flow import SCHEDULER as FLOW
 from diffeval.diffusion.samplers import SAMPLERS, Sampler, is_stochastic, named_sampler
 from diffeval.diffusion.sampling import Generator
@@ -56,13 +56,25 @@ class Solved:
         return max(self.images)
 
 
+# Images of each sampler and number of steps.
+SEEDS = 16
+
+
+def _calls(subject: Subject) -> Calls:
+    counts = _ladder(subject.generator.schedule)[0]
+    enough = len(counts) > DOUBLINGS
+    together = subject.generator.branches * min(SEEDS, subject.n)
+    return {together: float(sum(counts) + sum(counts[-2:]))} if enough else {}
+
+
 @check(
     "step-convergence",
     about="more steps lead to the same image, and another sampler to the same one",
     symptom_of=CAUSES,
+    calls=_calls,
 )
 def step_convergence(
-    subject: Subject, *, seeds: int = 16, least_order: float = 0.3, most_apart: float = 3.0, floor: float = 1e-3
+    subject: Subject, *, seeds: int = SEEDS, least_order: float = 0.3, most_apart: float = 3.0, floor: float = 1e-3
 ) -> Finding:
     """Errors against the number of steps, their order, and how far two samplers of different kinds end apart.
 

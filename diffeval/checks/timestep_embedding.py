@@ -6,20 +6,26 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from diffeval.checks.check import Finding, Subject, check
+from diffeval.checks.check import Calls, Finding, Subject, check
 from diffeval.checks.implied import implied
 from diffeval.checks.scan import Scan
-from diffeval.checks.time_path import Embedding, read_embedding
+from diffeval.checks.time_path import BATCH, MOST_TIMES, Embedding, read_embedding
 
 # Levels at which reliance is judged: at both ends of the schedule the timestep is seen in x itself.
 JUDGED = (2.0, 1.0, 0.0, -1.0, -2.0)
 IMAGES, TIMES = 16, 13
 
 
+def _calls(subject: Subject) -> Calls:
+    times = min(subject.checkpoint.schedule.timesteps, MOST_TIMES)
+    return {IMAGES: TIMES + 1.0, BATCH: times / BATCH}
+
+
 @check(
     "timestep-embedding",
     about="the network heeds the timestep it is told, and its embedding tells timesteps apart",
     reads=("scan",),
+    calls=_calls,
 )
 def timestep_embedding(
     subject: Subject,

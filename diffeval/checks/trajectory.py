@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 from scipy.stats import spearmanr
 
-from diffeval.checks.check import CAUSES, Finding, Pictures, Row, Subject, check
+from diffeval.checks.check import CAUSES, Calls, Finding, Pictures, Row, Subject, check
 from diffeval.checks.moments import RealMoments, detail_of, moment_ratio, real_moments, spread_of
 from diffeval.diffusion.prediction import predicted_clean
 from diffeval.diffusion.samplers import build_scheduler
@@ -77,15 +77,24 @@ class Limits:
     detail: float = 0.5
 
 
+# Images that are followed.
+SEEDS = 64
+
+
+def _calls(subject: Subject) -> Calls:
+    return {subject.generator.branches * min(SEEDS, subject.n): float(subject.generator.calls)}
+
+
 @check(
     "trajectory",
     about="x_t and the predicted clean image from T to 0, with their moments, to look at",
     symptom_of=CAUSES,
+    calls=_calls,
 )
 def trajectory(
     subject: Subject,
     *,
-    seeds: int = 64,
+    seeds: int = SEEDS,
     moment_warn: float = 0.10,
     moment_fail: float = 0.25,
     residual_warn: float = 0.03,

@@ -5,10 +5,11 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Mapping
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from diffeval.progress import SilentReporter
+from diffeval.progress import SHARE, SilentReporter
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -35,6 +36,7 @@ class ConsoleReporter(SilentReporter):
         self.quiet, self.silent = quiet, silent
         self._name, self._unit = "", ""
         self._total, self._done, self._skipped = 0, 0, 0
+        self._ahead: dict[str, float] = {}
         self._started = self._spoken = time.monotonic()
         self._bar: Progress | None = None
         self._task: TaskID | None = None
@@ -80,6 +82,9 @@ class ConsoleReporter(SilentReporter):
         self.close()
         self._name, self._unit, self._total, self._done, self._skipped = name, unit, total, done, done
         self._started = self._spoken = time.monotonic()
+        names = list(self._ahead)
+        if name in names:  # what was foretold of it is now seen
+            self._ahead = {one: self._ahead[one] for one in names[names.index(name) + 1 :]}
         if self.quiet:
             return
         if is_terminal():
@@ -88,7 +93,15 @@ class ConsoleReporter(SilentReporter):
             self._task = self._bar.add_task(name, total=total, completed=done, detail="")
         elif done < total:
             held = f", {done} there already" if done else ""
-            self._say(f"[{name}] {total} {unit}{held}")
+            self._say(f"[{name}]" if unit == SHARE else f"[{name}] {total} {unit}{held}")
+
+    def ahead(self, seconds: Mapping[str, float]) -> None:
+        """Keeps what comes after the current stage, and says it."""
+        names = list(seconds)
+        self._ahead = {one: seconds[one] for one in names[names.index(self._name) + 1 if self._name in names else 0 :]}
+        if not self.quiet and self._ahead:
+            told = ", ".join(f"{name} {_spell(taken)}" for name, taken in self._ahead.items())
+            self._say(f"after that about: {told}")
 
     def advance(self, units: int, detail: str = "") -> None:
         """Moves the bar; elsewhere a line at least every few seconds, and at the end."""
@@ -96,15 +109,16 @@ class ConsoleReporter(SilentReporter):
         if self.quiet:
             return
         rate = (self._done - self._skipped) / max(time.monotonic() - self._started, 1e-9)
+        pace = "" if self._unit == SHARE else f"{_rate(rate)} {self._unit}/s"
+        left = (self._total - self._done) / max(rate, 1e-9)
+        whole = f"{_clock(left + sum(self._ahead.values()))} in all" if self._ahead else ""
         if self._bar is not None and self._task is not None:
-            self._bar.update(self._task, completed=self._done, detail=f"{_rate(rate)} {self._unit}/s {detail}")
+            self._bar.update(self._task, completed=self._done, detail="  ".join(filter(None, (pace, whole, detail))))
         elif time.monotonic() - self._spoken > PLAIN_EVERY_SECONDS and self._done < self._total:
             self._spoken = time.monotonic()
-            left = (self._total - self._done) / max(rate, 1e-9)
-            self._say(
-                f"[{self._name}] {self._done}/{self._total} {self._done / self._total:.0%}  "
-                f"{_rate(rate)} {self._unit}/s  ETA {int(left) // 60}:{int(left) % 60:02d}  {detail}".rstrip()
-            )
+            counted = "" if self._unit == SHARE else f"{self._done}/{self._total} "
+            said = (f"{counted}{self._done / self._total:.0%}", pace, f"ETA {_clock(left)}", whole, detail)
+            self._say(f"[{self._name}] {'  '.join(filter(None, said))}")
         if self._done >= self._total:
             self.close()
 
@@ -138,6 +152,16 @@ class ConsoleReporter(SilentReporter):
             self._bar.console.print(text, markup=False, highlight=False)
         else:
             print(text, file=sys.stderr, flush=True)
+
+
+def _clock(seconds: float) -> str:
+    """Minutes and seconds, with hours where there are any."""
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes}:{rest:02d}" if minutes < 60 else f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"
+
+
+def _spell(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
 
 
 def _rate(rate: float) -> str:

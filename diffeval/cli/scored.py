@@ -27,6 +27,7 @@ from diffeval.runs.words import (
 )
 
 if TYPE_CHECKING:
+    from diffeval.pricing.stage import Plan
     from diffeval.prompting import Prompting
 
 SIZE_UNITS = (("GB", 1e9), ("MB", 1e6), ("kB", 1e3))
@@ -59,6 +60,7 @@ def run_and_show(
     from diffeval.evaluate import evaluate
     from diffeval.measured import Extracting, has_reference, open_measured
     from diffeval.prepared import usual_n
+    from diffeval.pricing.run import command_began
     from diffeval.published import combined, prompted
     from diffeval.ready import ReadyImages
 
@@ -94,13 +96,15 @@ def run_and_show(
         "opening": opening,
         "prompting": prompting,
         "out": output.out,
+        "keep": keep(measuring.keep),
+        "fresh": output.fresh,
     }
     if once and at is None:
         asked["at"] = (settings.n,)
     if output.dry_run:
-        show_plan(describe(measured, **asked), common)  # the same words as evaluate's
+        show_plan(describe(measured, **asked, begun=command_began()), common)  # the same words as evaluate's
         return None
-    asked |= {"keep": keep(measuring.keep), "fresh": output.fresh, "reporter": reporter}
+    asked["reporter"] = reporter
     results = _published(evaluate(measured, **asked), measuring.protocol)
     show(results, common)
     if all(score.value is None for score in results.scores):
@@ -156,16 +160,18 @@ def _refuse_missing(results: Results, metrics: Sequence[str] | None) -> None:
         raise typer.Exit(int(ExitCode.USAGE))
 
 
-def show_plan(lines: Sequence[str], common: Common) -> None:
+def show_plan(plan: "Plan", common: Common) -> None:
     """Prints what a dry run found."""
-    if common.json:
-        plan: dict[str, str | list[str]] = {}
-        for name, text in (line.split(maxsplit=1) for line in lines):
-            held = plan.get(name)
-            plan[name] = text if held is None else [*(held if isinstance(held, list) else [held]), text]
-        document("diffeval.plan/1", plan=plan)
-    else:
+    lines = plan.told()
+    if not common.json:
         print("\n".join(lines))
+        return
+    words: dict[str, str | list[str]] = {}
+    for name, text in (line.split(maxsplit=1) for line in lines):
+        held = words.get(name)
+        words[name] = text if held is None else [*(held if isinstance(held, list) else [held]), text]
+    stages = [dataclasses.asdict(one) for one in plan.prices]
+    document("diffeval.plan/1", plan=words, stages=stages, seconds=plan.seconds)
 
 
 def show(results: Results, common: Common) -> None:

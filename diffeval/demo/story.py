@@ -77,16 +77,21 @@ class Scene:
         A run that another version of diffeval made is begun anew.
         """
         run = RunDirectory(self.folder / name)
-        state = run.state()
-        ours = state is not None and state.version == own_version()
-        held = (
-            run.readable_results() if ours and state is not None and (state.status, state.n) == ("done", n) else None
-        )
+        held = held_run(run, n)
         if held is None:
+            state = run.state()
             self.computed.add(name)
-            held = measure(run.path, state is not None and not ours)
+            held = measure(run.path, state is not None and state.version != own_version())
         self.runs[name] = held
         return held
+
+
+def held_run(run: RunDirectory, n: int) -> Results | None:
+    """A run of n images that is finished, and that this version of diffeval made."""
+    state = run.state()
+    if state is None or (state.version, state.status, state.n) != (own_version(), "done", n):
+        return None
+    return run.readable_results()
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,11 +99,13 @@ class Stage:
     """One part of the story.
 
     Attributes:
+        name: in a word or two.
         title: what is done.
         act: does it, and says what it found.
         shown: how the page grew; empty where it did not.
     """
 
+    name: str
     title: str
     act: Callable[[Scene], Iterator[str]]
     shown: str
@@ -290,11 +297,14 @@ def _gate(scene: Scene) -> Iterator[str]:
 
 
 STAGES = (
-    Stage("The digits model: samples, FID at several n, precision and recall, modes", _model, "scores and samples"),
-    Stage("Health checks of its weights", _model_checks, "checks that pass"),
-    Stage("A broken twin, and its health checks", _twin_checks, "a check that fails, with the cause"),
-    Stage("Guidance sweep of the digits model", _sweep, "quality and diversity against w"),
-    Stage("A baseline for the gate: the digits model with other seeds", _baseline, ""),
-    Stage("Scores of the broken twin", _twin_scores, "both checkpoints beside each other"),
-    Stage("The gate: may they ship?", _gate, "the verdicts"),
-)
+    Stage(
+        "scores", "The digits model: samples, FID at several n, precision and recall, modes", _model,
+        "scores and samples",
+    ),
+    Stage("checks", "Health checks of its weights", _model_checks, "checks that pass"),
+    Stage("broken twin", "A broken twin, and its health checks", _twin_checks, "a check that fails, with the cause"),
+    Stage("sweep", "Guidance sweep of the digits model", _sweep, "quality and diversity against w"),
+    Stage("baseline", "A baseline for the gate: the digits model with other seeds", _baseline, ""),
+    Stage("twin's scores", "Scores of the broken twin", _twin_scores, "both checkpoints beside each other"),
+    Stage("gate", "The gate: may they ship?", _gate, "the verdicts"),
+)  # fmt: skip

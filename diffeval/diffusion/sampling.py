@@ -125,7 +125,16 @@ class Generator:
     @property
     def calls(self) -> int:
         """Network calls that a batch takes; both branches of guidance go in one."""
-        return len(build_scheduler(self.sampler, self.schedule, self.prediction, self.steps).timesteps)
+        return len(self._timesteps())
+
+    @property
+    def guided_calls(self) -> int:
+        """Of these calls, those that are made inside the guidance interval; all without one."""
+        return sum(within(self.interval, self._log_snr(float(t))) for t in self._timesteps())
+
+    def _timesteps(self) -> torch.Tensor:
+        found: torch.Tensor = build_scheduler(self.sampler, self.schedule, self.prediction, self.steps).timesteps
+        return found
 
     @property
     def limit(self) -> None:

@@ -26,7 +26,7 @@ from diffeval.features.extractor import EXTRACTORS, UNFITTED, Extracted, Extract
 from diffeval.features.fitting import DIM, RECIPE, FittedNetwork, accuracy, fit, retrieval, to_input
 from diffeval.features.reference import held_out_source
 from diffeval.progress import Reporter
-from diffeval.runs.files import replace_bytes
+from diffeval.runs.files import regular, replace_bytes
 
 LEAST, MOST = 200, 20_000
 # Images that the stated quality is measured on.
@@ -65,8 +65,20 @@ def fitted(request: ExtractorRequest) -> Extractor:
     refuse(request, "fitted", variant=True, resize=True, fast=True)
     content, path = _stored(request)
     found = _read(content, path)
+    note = f"fitted to {found.origin}: {found.quality}; its weights are {path}, for --weights elsewhere"
+    return running(found, request.device, (note,))
+
+
+def running(found: Fitted, device: torch.device, notes: tuple[str, ...] = ()) -> Extractor:
+    """The extractor that a fitted network is.
+
+    Args:
+        found: the network; it is moved to the device.
+        device: where it runs.
+        notes: what the user should hear.
+    """
     fingerprint = _hash(found.network)
-    network = found.network.to(request.device)
+    network = found.network.to(device)
 
     @torch.inference_mode()
     def run(images: Images) -> Extracted:
@@ -77,12 +89,26 @@ def fitted(request: ExtractorRequest) -> Extractor:
                 f"--extractor"
             )
         with full_precision():
-            features = network.features(to_input(images).to(request.device))
+            features = network.features(to_input(images).to(device))
             logits = network.head(features).cpu().numpy() if found.classes else None
             return Extracted(features.cpu().numpy(), logits)
 
-    note = f"fitted to {found.origin}: {found.quality}; its weights are {path}, for --weights elsewhere"
-    return _extractor(fingerprint, found.classes, found.shape, run, (note,))
+    return _extractor(fingerprint, found.classes, found.shape, run, notes)
+
+
+def rehearsed(
+    source: ImageSource, held_out: ImageSource | None, device: torch.device, reporter: Reporter, steps: int
+) -> Extractor:
+    """An extractor that takes as long as the one that would be fitted, and sees nothing: it had few steps.
+
+    Args:
+        source: the reference.
+        held_out: see ``train``.
+        device: where it is to run.
+        reporter: hears of each step.
+        steps: optimiser steps.
+    """
+    return running(_read(_write(train(source, held_out, reporter, steps=steps)), Path("rehearsal")), device)
 
 
 def _extractor(
@@ -127,7 +153,7 @@ def _stored(request: ExtractorRequest) -> tuple[bytes, Path]:
     """The user's file, the one in the cache, or one that is made now."""
     if request.weights is not None:
         try:
-            return request.weights.read_bytes(), request.weights
+            return regular(request.weights).read_bytes(), request.weights
         except OSError as error:
             raise DiffevalError(
                 f"extractor: fitted cannot read {request.weights}: {error.strerror}; leave --weights out to fit one"

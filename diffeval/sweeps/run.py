@@ -14,6 +14,7 @@ import numpy as np
 
 from diffeval.checkpoints.checkpoint import Checkpoint
 from diffeval.data.source import OpenOptions
+from diffeval.diffusion.sampling import Generator
 from diffeval.errors import DiffevalError
 from diffeval.evaluate import Wanted, evaluate_prepared, sample_prepared
 from diffeval.harvest import open_harvest
@@ -32,6 +33,7 @@ from diffeval.runs.records import Protocol, Results
 from diffeval.suite import Suite
 from diffeval.sweeps.grid import Value
 from diffeval.sweeps.leave_out import LeftOut, leave_out
+from diffeval.sweeps.outlook import Points
 from diffeval.work import stored_images
 
 # What every point is read by; what cannot be computed is left out, and said once.
@@ -141,15 +143,24 @@ def measure(
             fresh = False
         real: RealImages | None = None
         points = []
-        for number, (one, plan, change) in enumerate(zip(each, plans, changes, strict=True), start=1):
-            reporter.note(f"{point_name(change)} ({number} of {len(changes)})")
+        outlook = Points(reporter, [evaluations(plan) for plan in plans])
+        for place, (one, plan, change) in enumerate(zip(each, plans, changes, strict=True)):
+            reporter.note(f"{point_name(change)} ({place + 1} of {len(changes)})")
+            outlook.begin(place)
             if real is None:
                 real = real_images(measured, known.reference, known.extractor, reporter)
             ready = dataclasses.replace(known, plan=plan)
             wanted = Wanted(metrics, at=(settings.n,), out=point_folder(run, change), fresh=fresh, task=task)
-            points.append(_point(measured, one, ready, change, wanted, real, reporter))
+            points.append(_point(measured, one, ready, change, wanted, real, outlook))
         run.update(status="done")
         return Swept(run, protocol, tuple(points), plans[0].generator.labels(range(len(points[0].grid))))
+
+
+def evaluations(plan: SamplingPlan) -> int:
+    """Network evaluations per image: two at each of the sampler's calls where guidance needs both branches."""
+    generator = plan.generator
+    assert isinstance(generator, Generator), "a sweep samples"
+    return generator.calls * generator.branches
 
 
 def point_folder(run: RunDirectory, change: Mapping[str, Value]) -> Path:

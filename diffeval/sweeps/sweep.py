@@ -1,25 +1,34 @@
 """Sweeps as they are asked for: over guidance scales, or over any sampling settings."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from diffeval.checkpoints.checkpoint import Checkpoint
 from diffeval.data.source import OpenOptions
-from diffeval.diffusion.sampling import Generator
+from diffeval.describe import job_of, part_of
 from diffeval.errors import DiffevalError
-from diffeval.features.extractor import UNFITTED
+from diffeval.harvest import open_harvest
+from diffeval.job import finished
 from diffeval.measured import Extracting, open_measured
 from diffeval.metrics.metric import FeatureSet
-from diffeval.plan import SamplingPlan, Settings, plan_images
-from diffeval.prepared import prepare
-from diffeval.price import price_lines, prices
+from diffeval.plan import Settings, plan_images, protocol_of
+from diffeval.prepared import Prepared, prepare
+from diffeval.pricing.images import Part
+from diffeval.pricing.run import run_prices, start
+from diffeval.pricing.scoring import Wanted
+from diffeval.pricing.stage import Plan
 from diffeval.progress import Reporter, SilentReporter
 from diffeval.prompting import Prompting, given_prompts
+from diffeval.ranks import shard_folder
+from diffeval.runs.directory import RunDirectory, default_name
 from diffeval.runs.records import Results
+from diffeval.scoring import Choices
+from diffeval.suite import Suite
 from diffeval.sweeps.conclude import save, scale_conclusions, settings_conclusions
 from diffeval.sweeps.grid import Value
 from diffeval.sweeps.leave_out import leave_out
-from diffeval.sweeps.run import changed, measure, point_name, suite_of
+from diffeval.sweeps.run import changed, evaluations, measure, point_folder, point_name, shared_protocol, suite_of
 
 SCALES = (1.0, 1.5, 2.0, 3.0, 5.0, 7.0, 10.0)
 USUAL_N = 2000
@@ -117,24 +126,26 @@ def sweep(
     return save(swept, settings_conclusions(swept, counts))
 
 
-def evaluations(plan: SamplingPlan) -> int:
-    """Network evaluations per image: two at each of the sampler's calls where guidance needs both branches."""
-    generator = plan.generator
-    assert isinstance(generator, Generator), "a sweep samples"
-    return generator.calls * generator.branches
-
-
 def describe(
     checkpoint: Checkpoint | str | Path,
     over: Sequence[Mapping[str, Value]],
     settings: Settings,
     *,
+    task: str = "sweep",
     ref: str | None = None,
     extracting: Extracting | None = None,
     opening: OpenOptions | None = None,
     prompting: Prompting | None = None,
-) -> list[str]:
-    """What a sweep would do, and about how long each stage takes here, in lines; every setting is checked."""
+    out: Path | None = None,
+    fresh: bool = False,
+    begun: float | None = None,
+) -> Plan:
+    """What a sweep would do, and about how long each stage takes here; every setting is checked.
+
+    Args beside those of ``sweep``:
+        task: sweep or sweep-cfg.
+        begun: when the command was started, by ``time.time()``; None where it is none, and starting is not priced.
+    """
     measured = _checkpoint(checkpoint, opening, prompting)
     each = [changed(settings, one) for one in over]
     plans = [plan_images(measured, one) for one in each]
@@ -143,6 +154,19 @@ def describe(
     known = prepare(
         measured, each[0], ref, extracting, opening, SilentReporter(), fit=False, suite=metrics, prompting=prompting
     )
+    protocol = shared_protocol(task, over, known)
+    name = default_name(measured.name, measured.sha256, task, settings.seed, protocol)
+    run = RunDirectory(shard_folder(out or Path("runs") / name, settings.shard))
+    left = [
+        part
+        for one, plan, change in zip(each, plans, over, strict=True)
+        if (
+            part := _left(
+                measured, one, replace(known, plan=plan), point_folder(run, change), task, metrics, fresh=fresh
+            )
+        )
+    ]
+    held = f", of which {len(over) - len(left)} are there" if len(left) < len(over) else ""
     lines = [f"checkpoint   {measured.name} {measured.sha256[:8]} ({measured.path})"]
     lines += [
         f"point        {point_name(one)}: {settings.n} images, {count} network evaluations each"
@@ -151,17 +175,33 @@ def describe(
     lines += [
         f"images       {settings.n * len(over)}",
         f"evaluations  {settings.n * sum(counts)} in all, in batches of {plans[0].batch}",
+        f"run          {run.path} ({'new' if run.state() is None else 'begun'}{held})",
     ]
-    calls = [plan.generator.calls for plan in plans if isinstance(plan.generator, Generator)]
-    priced = price_lines(prices(plans, calls, known, settings.n, metrics, also=_left_out), "takes        ")
-    extra = "; its extractor is trained first, about a minute" if known.extractor.id.endswith(UNFITTED) else ""
-    return [*lines, *priced[:-1], f"{priced[-1]}{extra}"]
+    prices = start(begun)
+    if left:
+        wanted = Wanted(metrics, (settings.n,), len(left), leave_out_at)
+        prices += run_prices(measured, settings, left, known, wanted)
+    return Plan(tuple(lines), tuple(prices), held="" if len(left) == len(over) else "for what is left")
 
 
-def _left_out(generated: FeatureSet, reference: FeatureSet) -> None:
+def _left(
+    measured: Checkpoint, settings: Settings, known: Prepared, folder: Path, task: str, metrics: Suite, *, fresh: bool
+) -> Part | None:
+    """What is left to be made of a point; None of one that is finished."""
+    generator, judge = known.plan.generator, known.judge
+    protocol = protocol_of(task, generator, extractor=known.extractor, reference=known.reference, asked=known.asked)
+    job = job_of(measured, settings, known.plan, protocol, folder)
+    choices = Choices(metrics, "features", None).recorded()
+    if not fresh and finished(job, (settings.n,), choices) is not None:
+        return None
+    harvest = open_harvest(job.run, job.state.chunk, known.extractor, judge, keep_images=False)
+    return part_of(job, harvest, fresh=fresh)
+
+
+def leave_out_at(generated: FeatureSet, reference: FeatureSet, independent: bool) -> object:
     """What a sweep computes beside scores."""
     classes = 0 if generated.labels is None else int(generated.labels.max()) + 1
-    leave_out(generated, reference, independent=True, classes=classes)
+    return leave_out(generated, reference, independent, classes)
 
 
 def _checkpoint(

@@ -111,5 +111,7 @@ def test_a_dry_run_tells_memory_and_prompts(folder: Path) -> None:
     plan = _document("fid", str(folder), *MANY, *REF, "--offload", "--dry-run")["plan"]
     assert "GB of weights stay on cpu, the denoiser's" in plan["memory"]
     assert plan["prompts"] == "10 of 10 classes, e.g. 'a handwritten zero'"
-    assert [line.split()[0] for line in plan["takes"]] == ["sampling", "decoding", "features", "reference", "scoring"]
-    assert "images/s" in plan["takes"][0]
+    assert [line.split()[0] for line in plan["takes"]] == [
+        "start", "sampling", "decoding", "features", "reference", "scoring", "pictures"
+    ]  # fmt: skip
+    assert "images/s" in plan["takes"][1]

@@ -13,7 +13,8 @@ from diffeval.errors import DiffevalError
 from diffeval.plan import Settings, plan_images
 from diffeval.progress import SilentReporter
 from diffeval.runs.directory import RunDirectory
-from diffeval.sweeps.sweep import evaluations, sweep, sweep_scales
+from diffeval.sweeps.run import evaluations
+from diffeval.sweeps.sweep import sweep, sweep_scales
 
 FAST = Settings(n=200, steps=2, device="cpu", batch=50)
 

@@ -107,6 +107,7 @@ def check(
         from diffeval.examine import check as run
         from diffeval.examine import chosen, describe
         from diffeval.measured import open_measured
+        from diffeval.pricing.run import command_began
 
         names = None if only is None else chosen([name.strip() for name in only.split(",") if name.strip()])
         if sampling.shard is not None:
@@ -126,6 +127,8 @@ def check(
                 opening=opening,
                 prompting=prompting_of(wording),
                 out=output.out,
+                fresh=output.fresh,
+                begun=command_began(),
             )
             show_plan(plan, common)
             return

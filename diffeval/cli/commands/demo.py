@@ -9,6 +9,7 @@ import typer
 
 from diffeval.cli.options import Common, with_options
 from diffeval.cli.running import document, reporting
+from diffeval.cli.scored import show_plan
 
 SCHEMA = "diffeval.demo/1"
 RUNS = Path("runs")
@@ -19,6 +20,9 @@ def demo(
     common: Common,
     full: Annotated[
         bool, typer.Option("--full", help="All checks, more images and guidance scales; about 4 minutes.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say how long each stage takes here, do nothing.")
     ] = False,
 ) -> None:
     """The whole story on the built-in digits model, in about a minute on 2 cores, without a GPU or a download.
@@ -36,11 +40,15 @@ def demo(
             reporter.close()
             print(text, file=sys.stderr if common.json else sys.stdout, flush=True)
 
-        name = "demo-full" if full else "demo"
+        name, sizes = ("demo-full", FULL) if full else ("demo", SHORT)
+        if dry_run:
+            from diffeval.demo.price import describe_demo
+            from diffeval.pricing.run import command_began
+
+            show_plan(describe_demo(sizes, RUNS / name, RUNS / f"{name}.html", command_began()), common)
+            return
         say("The digits model is a DDPM that draws handwritten digits, 8x8 pixels, by class; it comes with diffeval.")
-        done = tell(
-            FULL if full else SHORT, RUNS / name, RUNS / f"{name}.html", say=say, reporter=WithoutNotes(reporter)
-        )
+        done = tell(sizes, RUNS / name, RUNS / f"{name}.html", say=say, reporter=WithoutNotes(reporter))
         if common.json:
             document(
                 SCHEMA,

@@ -56,6 +56,7 @@ def sample(
         from diffeval.describe import describe_sampling
         from diffeval.evaluate import sample as draw
         from diffeval.export import write_npz, write_png
+        from diffeval.pricing.run import command_began
         from diffeval.ready import PREFIX as READY
         from diffeval.single import draw_single
 
@@ -67,7 +68,10 @@ def sample(
             raise DiffevalError(f"sample: {checkpoint} is ready-made images; give a checkpoint to sample")
         loaded, prompting = load_checkpoint(checkpoint, loading), prompting_of(wording)
         if output.dry_run:
-            show_plan(describe_sampling(loaded, settings, output.out, prompting), common)
+            plan = describe_sampling(
+                loaded, settings, output.out, prompting, fresh=output.fresh, begun=command_began()
+            )
+            show_plan(plan, common)
             return
         if single:
             where = draw_single(

@@ -85,19 +85,24 @@ def sweep_cfg(
         settings = _settings(n, sampling)
         prompting = prompting_of(wording, judging)
         if output.dry_run:
+            from diffeval.pricing.run import command_began
             from diffeval.sweeps.sweep import describe
 
             extracting = _extracting(measuring, loading)
-            lines = describe(
+            plan = describe(
                 measured,
                 points,
                 settings,
+                task="sweep-cfg",
                 ref=measuring.ref,
                 extracting=extracting,
                 opening=opening,
                 prompting=prompting,
+                out=output.out,
+                fresh=output.fresh,
+                begun=command_began(),
             )
-            show_plan(lines, common)
+            show_plan(plan, common)
             return
         results = sweep_scales(
             measured,
@@ -143,6 +148,7 @@ def sweep(
     diffeval sweep digits --over steps=5,10,20 --over sampler=ddim,dpm++ --n 1000
     """
     with reporting(common, spread=not output.dry_run, time_limit=output.time_limit) as reporter:
+        from diffeval.pricing.run import command_began
         from diffeval.sweeps.grid import parse_over, points
         from diffeval.sweeps.sweep import AXES, describe
         from diffeval.sweeps.sweep import sweep as run
@@ -153,7 +159,7 @@ def sweep(
         prompting = prompting_of(wording, judging)
         if output.dry_run:
             extracting = _extracting(measuring, loading)
-            lines = describe(
+            plan = describe(
                 measured,
                 points(axes),
                 settings,
@@ -161,8 +167,11 @@ def sweep(
                 extracting=extracting,
                 opening=opening,
                 prompting=prompting,
+                out=output.out,
+                fresh=output.fresh,
+                begun=command_began(),
             )
-            show_plan(lines, common)
+            show_plan(plan, common)
             return
         results = run(
             measured,

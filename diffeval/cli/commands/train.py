@@ -7,6 +7,7 @@ import typer
 
 from diffeval.cli.options import PARTS, Common, Reading, with_options
 from diffeval.cli.running import document, reporting
+from diffeval.cli.scored import show_plan
 
 MODEL, LEARNING = "Model", "Optimisation"
 
@@ -65,6 +66,9 @@ def train(
         ),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --out.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check everything, try some steps, say how long it takes, write nothing.")
+    ] = False,
     time_limit: Annotated[
         str | None,
         typer.Option(
@@ -110,8 +114,26 @@ def train(
             on_bad=reading.on_bad,  # type: ignore[arg-type]  # as above
             reporter=reporter,
         )
+        source = open_source(data, options=opening)
+        if dry_run:
+            from diffeval.pricing.run import command_began
+            from diffeval.pricing.training import describe_training
+
+            plan = describe_training(
+                source,
+                recipe,
+                out,
+                device=device,
+                save_every=save_every,
+                keep_every=keep_every,
+                resume=resume,
+                reporter=reporter,
+                begun=command_began(),
+            )
+            show_plan(plan, common)
+            return
         run = run_training(
-            open_source(data, options=opening),
+            source,
             recipe,
             out,
             device=device,

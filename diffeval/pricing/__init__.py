@@ -1,0 +1,1 @@
+"""What work will take, by stage: measured on small pieces of the very work, before it is begun."""
