@@ -220,7 +220,9 @@ def _later(
     suite, used = wanted.suite, known.extractor
     prices = [] if real is not None else reference_prices(known, used)
     prices += scoring_prices(known, used, Priced(suite, counts), sizes_of(measured, known, counts[-1]))
-    return {one.stage: one.seconds for one in prices}
+    # As the stage is called once it begins.
+    names = {} if known.reference is None else {"reference": f"features of {known.reference.spec}"}
+    return {names.get(one.stage, one.stage): one.seconds for one in prices}
 
 
 def sample_prepared(
