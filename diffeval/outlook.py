@@ -1,9 +1,8 @@
 """How long a run takes from here on, said while it makes its images."""
 
 import time
-from collections.abc import Callable, Mapping
 
-from diffeval.progress import Passing, Reporter
+from diffeval.progress import Later, Passing, Reporter
 
 # Stages that make the images of a run.
 IMAGES = ("sampling", "features")
@@ -14,7 +13,7 @@ WIDE = 1024
 
 
 class Foretelling(Passing):
-    """Passes everything on; where images take long, it prices what comes after them, once, and tells that, too.
+    """Passes everything on; where images take long, it also tells how to price what comes after them, once.
 
     Args:
         other: the one that is told.
@@ -22,7 +21,7 @@ class Foretelling(Passing):
         dim: of the features.
     """
 
-    def __init__(self, other: Reporter, later: Callable[[], Mapping[str, float]], dim: int) -> None:
+    def __init__(self, other: Reporter, later: Later, dim: int) -> None:
         super().__init__(other)
         self._later = later
         self._worth = WORTH if dim <= WIDE else WORTH_WIDE
@@ -44,4 +43,4 @@ class Foretelling(Passing):
         left = self._left * taken / self._made
         if left >= self._worth:
             self._told = True
-            self.ahead({self._name: left, **self._later()})
+            self.ahead(left, self._later)

@@ -5,11 +5,13 @@ elsewhere; a notebook or a test passes none and gets the silent one. Asking to s
 reporter's ``stop_requested`` is read between units of work.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 # Unit of a stage whose parts are not alike: shares of the time that it takes.
 SHARE = "%"
+# Finds out about how many seconds later stages take, by name and in order; that takes a moment itself.
+Later = Callable[[], Mapping[str, float]]
 
 
 class Reporter(Protocol):
@@ -24,8 +26,8 @@ class Reporter(Protocol):
     def advance(self, units: int, detail: str = "") -> None:
         """So many more units of the current stage are done."""
 
-    def ahead(self, seconds: Mapping[str, float]) -> None:
-        """About how long the stages take, the current one and those after it, in order."""
+    def ahead(self, left: float, later: Later) -> None:
+        """About how many seconds the current stage still takes, and how to find out what those after it take."""
 
     def note(self, message: str) -> None:
         """Something worth knowing."""
@@ -47,7 +49,7 @@ class SilentReporter:
     def advance(self, units: int, detail: str = "") -> None:
         """See ``Reporter``."""
 
-    def ahead(self, seconds: Mapping[str, float]) -> None:
+    def ahead(self, left: float, later: Later) -> None:
         """See ``Reporter``."""
 
     def note(self, message: str) -> None:
@@ -94,9 +96,9 @@ class Passing:
         """See ``Reporter``."""
         self._other.advance(units, detail)
 
-    def ahead(self, seconds: Mapping[str, float]) -> None:
+    def ahead(self, left: float, later: Later) -> None:
         """See ``Reporter``."""
-        self._other.ahead(seconds)
+        self._other.ahead(left, later)
 
     def note(self, message: str) -> None:
         """See ``Reporter``."""

@@ -6,20 +6,20 @@ import pytest
 
 from diffeval import outlook
 from diffeval.outlook import Foretelling
-from diffeval.progress import SilentReporter
+from diffeval.progress import Later, SilentReporter
 
 
 class Heard(SilentReporter):
     def __init__(self) -> None:
         super().__init__()
-        self.told: list[Mapping[str, float]] = []
+        self.told: list[tuple[float, Mapping[str, float]]] = []
         self.units = 0
 
     def advance(self, units: int, detail: str = "") -> None:
         self.units += units
 
-    def ahead(self, seconds: Mapping[str, float]) -> None:
-        self.told.append(dict(seconds))
+    def ahead(self, left: float, later: Later) -> None:
+        self.told.append((left, later()))
 
 
 class Clock:
@@ -55,7 +55,7 @@ def _sampled(clock: Clock, each: float, dim: int = 64, stage: str = "sampling") 
 def test_the_rest_is_priced_once_where_images_take_long(clock: Clock) -> None:
     heard, priced = _sampled(clock, 1.0)
     assert priced == [5], "as soon as the rate is known"
-    assert heard.told == [{"sampling": pytest.approx(95.0), "scoring": 7.0}]
+    assert heard.told == [(pytest.approx(95.0), {"scoring": 7.0})]
     assert heard.units == 100
 
 

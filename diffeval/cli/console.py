@@ -5,11 +5,10 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Mapping
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from diffeval.progress import SHARE, SilentReporter
+from diffeval.progress import SHARE, Later, SilentReporter
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -95,11 +94,12 @@ class ConsoleReporter(SilentReporter):
             held = f", {done} there already" if done else ""
             self._say(f"[{name}]" if unit == SHARE else f"[{name}] {total} {unit}{held}")
 
-    def ahead(self, seconds: Mapping[str, float]) -> None:
-        """Keeps what comes after the current stage, and says it."""
-        names = list(seconds)
-        self._ahead = {one: seconds[one] for one in names[names.index(self._name) + 1 if self._name in names else 0 :]}
-        if not self.quiet and self._ahead:
+    def ahead(self, left: float, later: Later) -> None:
+        """Finds out what comes after the current stage, and says it."""
+        if self.quiet:
+            return
+        self._ahead = dict(later())
+        if self._ahead:
             told = ", ".join(f"{name} {_spell(taken)}" for name, taken in self._ahead.items())
             self._say(f"after that about: {told}")
 

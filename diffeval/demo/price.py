@@ -43,7 +43,8 @@ def describe_demo(sizes: Sizes, folder: Path, page: Path, begun: float | None = 
         page: the page.
         begun: when the command was started, by ``time.time()``; None where it is none, and starting is not priced.
     """
-    pieces, prices = Pieces(sizes), start(begun)
+    pieces, started = Pieces(sizes), start(begun)
+    prices = list(started)
     work: dict[str, tuple[Sequence[str], int, Callable[[], float]]] = {
         "scores": (("model",), sizes.n, pieces.scores),
         "checks": (("model-checks",), sizes.probed, pieces.checks),
@@ -59,7 +60,7 @@ def describe_demo(sizes: Sizes, folder: Path, page: Path, begun: float | None = 
             continue
         drawn = pieces.page if stage.shown else 0.0
         prices.append(Price(stage.name, price() + drawn, stage.title))
-    held = "" if len(prices) >= len(STAGES) else "for what is left"
+    held = "" if len(prices) == len(STAGES) + len(started) else "for what is left"
     lines = (f"checkpoint  digits, {sizes.n} images, and a broken twin of it", f"page        {page}")
     return Plan(lines, tuple(prices), held=held)
 

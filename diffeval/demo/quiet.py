@@ -1,8 +1,6 @@
 """A reporter that leaves the talking to the story."""
 
-from collections.abc import Mapping
-
-from diffeval.progress import Passing
+from diffeval.progress import Later, Passing
 
 
 class WithoutNotes(Passing):
@@ -11,7 +9,7 @@ class WithoutNotes(Passing):
     How long all of it takes, the story says, too.
     """
 
-    def ahead(self, seconds: Mapping[str, float]) -> None:
+    def ahead(self, left: float, later: Later) -> None:
         """See ``Reporter``."""
 
     def note(self, message: str) -> None:

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Mapping, Sequence
 
-from diffeval.progress import Passing, Reporter
+from diffeval.progress import Later, Passing, Reporter
 
 SAMPLING, OTHERS = "sampling", "the other points"
 
@@ -51,15 +51,19 @@ class Points(Passing):
             rest = self._rest / self._done
             of_images = self._images / self._spent
             own = of_images * self._evaluations[self._place]
-            super().ahead({SAMPLING: own, "scoring": rest, OTHERS: self._later(of_images, rest)})
+            super().ahead(own, lambda: {"scoring": rest, OTHERS: self._later(of_images, rest)})
 
-    def ahead(self, seconds: Mapping[str, float]) -> None:
+    def ahead(self, left: float, later: Later) -> None:
         """See ``Reporter``: what is foretold of a point holds for the others, until one is done."""
-        if self._done or SAMPLING not in seconds or not self._whole:
+        if self._done or not self._whole:
             return
-        images = time.monotonic() - self._since + seconds[SAMPLING]
-        rest = sum(seconds.values()) - seconds[SAMPLING]
-        super().ahead({**seconds, OTHERS: self._later(images / self._evaluations[self._place], rest)})
+        of_images = (time.monotonic() - self._since + left) / self._evaluations[self._place]
+
+        def all_of_it() -> Mapping[str, float]:
+            known = later()
+            return {**known, OTHERS: self._later(of_images, sum(known.values()))}
+
+        super().ahead(left, all_of_it)
 
     def _leave(self, now: float) -> None:
         if self._stage == SAMPLING:

@@ -51,7 +51,7 @@ def test_what_is_foretold_is_added_until_its_own_stage_begins(
     reporter: ConsoleReporter, clock: Clock, capsys: pytest.CaptureFixture[str]
 ) -> None:
     reporter.stage("sampling", 100, "images")
-    reporter.ahead({"sampling": 70.0, "features of digits@train": 20.0, "scoring": 3600.0, "pictures": 5.0})
+    reporter.ahead(70.0, lambda: {"features of digits@train": 20.0, "scoring": 3600.0, "pictures": 5.0})
     _later(clock, 50.0)
     reporter.advance(50)
     reporter.stage("features of digits@train", 10, "images")
@@ -75,7 +75,7 @@ def test_nothing_is_said_to_whoever_wants_none(clock: Clock, capsys: pytest.Capt
     quiet = ConsoleReporter(quiet=True)
     try:
         quiet.stage("sampling", 100, "images")
-        quiet.ahead({"scoring": 5.0})
+        quiet.ahead(5.0, lambda: pytest.fail("nobody hears of it"))
         _later(clock)
         quiet.advance(50)
     finally:

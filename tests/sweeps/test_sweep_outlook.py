@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from diffeval.progress import SilentReporter
+from diffeval.progress import Later, SilentReporter
 from diffeval.sweeps import outlook
 from diffeval.sweeps.outlook import OTHERS, Points
 
@@ -12,10 +12,10 @@ from diffeval.sweeps.outlook import OTHERS, Points
 class Heard(SilentReporter):
     def __init__(self) -> None:
         super().__init__()
-        self.told: list[Mapping[str, float]] = []
+        self.told: list[tuple[float, Mapping[str, float]]] = []
 
-    def ahead(self, seconds: Mapping[str, float]) -> None:
-        self.told.append(dict(seconds))
+    def ahead(self, left: float, later: Later) -> None:
+        self.told.append((left, later()))
 
 
 class Clock:
@@ -43,8 +43,8 @@ def test_points_that_are_done_foretell_the_others(clock: Clock) -> None:
         points.stage("scoring", 1000, "%")
         clock.now += 6.0
     assert heard.told == [
-        {"sampling": 40.0, "scoring": 6.0, OTHERS: 46.0},
-        {"sampling": 40.0, "scoring": 6.0, OTHERS: 0.0},
+        (40.0, {"scoring": 6.0, OTHERS: 46.0}),
+        (40.0, {"scoring": 6.0, OTHERS: 0.0}),
     ]
 
 
@@ -54,9 +54,9 @@ def test_until_one_is_done_what_is_foretold_of_the_first_holds_for_all(clock: Cl
     points.begin(0)
     points.stage("sampling", 500, "images")
     clock.now += 30.0
-    points.ahead({"sampling": 70.0, "scoring": 4.0, "pictures": 1.0})
+    points.ahead(70.0, lambda: {"scoring": 4.0, "pictures": 1.0})
     # 100 s of images for 10 evaluations.
-    assert heard.told == [{"sampling": 70.0, "scoring": 4.0, "pictures": 1.0, OTHERS: 205.0}]
+    assert heard.told == [(70.0, {"scoring": 4.0, "pictures": 1.0, OTHERS: 205.0})]
 
 
 def test_a_point_that_was_there_tells_nothing(clock: Clock) -> None:
