@@ -5,6 +5,8 @@ import time
 from pathlib import Path
 from random import Random
 
+from diffeval.errors import DiffevalError
+from diffeval.runs.directory import RunDirectory
 from surviving.outcomes import Case, Outcome, Process, finish, run
 from surviving.subjects import Subject
 
@@ -25,13 +27,11 @@ def standing(out: Path) -> str:
     """Where a killed command stood, by what it left on the disk."""
     if out.suffix:
         return "page written" if out.exists() else "nothing written"
-    if (out / "results.json").exists():
-        return "results written"
     state = out / "run.json"
     if not state.exists():
         return "nothing written"
     if json.loads(state.read_text())["status"] == "done":
-        return "results written"
+        return "done but for the page"
     made = [*out.rglob("*.npz"), *out.glob("state.pt"), *out.glob("probe.jsonl")]
     return "work on disk" if made else "begun"
 
@@ -52,14 +52,20 @@ def kill(subject: Subject, expected: str, folder: Path, random: Random) -> Outco
 
 
 def half_written(subject: Subject, expected: str, out: Path) -> str | None:
-    """What of the output looks whole and is not; None where nothing does."""
-    if out.suffix or subject.name == "train" or not (out / "results.json").exists():
-        whole = out.suffix and out.exists() and subject.digest(out) != expected
-        return "half a page" if whole else None
+    """What of the output looks whole and is not; None where nothing does.
+
+    Whole is a page that is there, and a run whose status is done: what reads runs goes by it. Checks write what they
+    found so far, which must be readable.
+    """
+    if out.suffix:
+        return "half a page" if out.exists() and subject.digest(out) != expected else None
     try:
+        state, found = RunDirectory(out).state(), RunDirectory(out).results()
+        if state is None or state.status != "done":
+            return "results and no run" if state is None and found is not None else None
         return None if subject.digest(out) == expected else "results that are not the right ones"
-    except (OSError, ValueError, KeyError) as error:
-        return f"results that cannot be read: {error}"
+    except (DiffevalError, OSError, ValueError, KeyError) as error:
+        return f"it cannot be read: {error}"
 
 
 def kill_in_training(subject: Subject, expected: str, folder: Path, random: Random) -> Outcome:
