@@ -18,7 +18,7 @@ from diffeval.measured import Extracting, Measured, Real, open_measured
 from diffeval.plan import SamplingPlan, Settings, plan_images, protocol_of
 from diffeval.precision import make_target
 from diffeval.prepared import Prepared, available, prepare, refuse_impossible
-from diffeval.pricing.images import Part, image_prices, own_images
+from diffeval.pricing.images import Part, file_prices, image_prices, own_images
 from diffeval.pricing.run import run_prices, start
 from diffeval.pricing.scoring import Wanted
 from diffeval.pricing.stage import Plan
@@ -42,10 +42,11 @@ def describe_sampling(
     out: Path | None = None,
     prompting: Prompting | None = None,
     *,
+    form: str = "npz",
     fresh: bool = False,
     begun: float | None = None,
 ) -> Plan:
-    """What ``sample`` would do; see ``describe``."""
+    """What ``sample`` would do, with the files of its images in a form, png or npz; see ``describe``."""
     measured = given_prompts(open_measured(checkpoint), prompting)
     plan = plan_images(measured, settings)
     job = job_of(measured, settings, plan, protocol_of("sample", plan.generator), out)
@@ -54,7 +55,7 @@ def describe_sampling(
     started = start(begun)
     return Plan(
         (*_images(measured, plan, settings), *_prompts(measured, settings.n), _run(job)),
-        (*started, *image_prices(measured, [part], settings)),
+        (*started, *image_prices(measured, [part], settings), *file_prices(plan.generator, settings, form)),
         held=_held(job, part),
     )
 

@@ -4,15 +4,19 @@ import dataclasses
 import itertools
 import math
 import os
+import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
+import numpy as np
 import torch
 
 from diffeval.checkpoints.checkpoint import Checkpoint
 from diffeval.compiling import FIRST_SECONDS, known_costs, reason_against, worth_it
 from diffeval.diffusion.sampling import Generator
+from diffeval.export import write_images
 from diffeval.measured import Measured
 from diffeval.plan import ImageMaker, SamplingPlan, Settings
 from diffeval.pricing import stage
@@ -23,6 +27,8 @@ from diffeval.ranks import Share, launched
 LONGEST = 4.0
 # Steps that are not counted: they also pay for memory, and for what is compiled or chosen once.
 WARM = 2
+# Files that are written to time one.
+FILES = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +201,17 @@ def _compiling(
         return FIRST_SECONDS, 0.0, "a guess, as it was never compiled here; sampling is priced without"
     saved = (costs.plain - costs.compiled) * generator.calls
     return costs.again, saved, f"as before; a network call is then {costs.gain:.2f} times as fast"
+
+
+def file_prices(maker: ImageMaker, settings: Settings, form: str) -> list[Price]:
+    """Of writing each image into a file of its own; nothing for one file of all, or where parts are joined later."""
+    if form != "png" or settings.shard is not None:
+        return []
+    random = np.random.Generator(np.random.Philox(0))
+    images = random.integers(0, 256, (FILES, *maker.image_shape), dtype=np.uint8)
+    with tempfile.TemporaryDirectory() as folder:
+        each = timed(lambda: write_images(Path(folder), range(FILES), images, None, form)) / FILES
+    return [Price("files", each * settings.n, f"{settings.n} PNG files")]
 
 
 def reading_seconds(maker: ImageMaker, batch: int) -> float:

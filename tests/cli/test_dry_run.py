@@ -102,3 +102,10 @@ def test_checks_are_priced_by_their_calls_of_the_network(tmp_path: Path) -> None
     assert _names(document) == ["start", "risk probe", "data-range", "determinism"]
     assert document["stages"][3]["about"] == "about 206 forward passes"
     assert not list(tmp_path.iterdir())
+
+
+def test_images_alone_are_priced_with_their_files(tmp_path: Path) -> None:
+    words = ("sample", "digits", "--n", "40", *FAST)
+    assert _names(_plan(*words)) == ["start", "sampling", "files"]
+    assert _names(_plan(*words, "--format", "npz")) == ["start", "sampling"]
+    assert not list(tmp_path.iterdir())

@@ -69,7 +69,7 @@ def sample(
         loaded, prompting = load_checkpoint(checkpoint, loading), prompting_of(wording)
         if output.dry_run:
             plan = describe_sampling(
-                loaded, settings, output.out, prompting, fresh=output.fresh, begun=command_began()
+                loaded, settings, output.out, prompting, form=form, fresh=output.fresh, begun=command_began()
             )
             show_plan(plan, common)
             return
