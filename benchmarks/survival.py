@@ -1,14 +1,14 @@
 """What may befall a command: killed at random moments, full and read-only disks, damaged files, company, no memory.
 
-    python benchmarks/survival.py [--rounds 50] [--seed 0] [--only KIND]
+    python benchmarks/survival.py [--rounds 50] [--seed 0] [--only KIND] [--keep FILE]
 
-Mishaps lie in ``surviving/``, one file for each kind; ``tests/test_survival_study.py`` plays two of each for every
-command with every change. A round begins in a folder of its own with a cache of its own. Afterwards the same command
-must make, bit by bit, what it makes where nothing befalls it: scores, tables, checks, terms and pictures, weights and
-losses, the page. "told" are rounds that end with one clear line, where that is what can be done. Rounds that are done
-are kept in ``results/survival.partial.jsonl``, and the same command goes on where it was stopped. About an hour on
-one core. Commands are children of one process that has imported everything, so that they are struck at work. Small
-file systems are mounted for full and read-only disks, which takes root.
+Mishaps lie in ``surviving/``, one file for each kind; ``tests/test_survival_study.py`` kills every command twice, and
+plays one of each of the others, with every change. A round begins in a folder of its own with a cache of its own.
+Afterwards the same command must make, bit by bit, what it makes where nothing befalls it: scores, tables, checks,
+terms and pictures, weights and losses, the page. "told" are rounds that end with one clear line, where that is what
+can be done. Rounds that are done are kept in ``results/survival.partial.jsonl``, and the same command goes on where it
+was stopped. About an hour on one core. Commands are children of one process that has imported everything, so that they
+are struck at work. Small file systems are mounted for full and read-only disks, which takes root.
 """
 
 import argparse
@@ -77,13 +77,13 @@ def rounds(wanted: int, only: str) -> Iterator[tuple[Case, Subject, int]]:
     """Every round, those of all cases by turns, so that a stopped study has seen some of each."""
     for number in range(wanted):
         for case in CASES:
-            if only in case.name and number < max(2, round(case.share * wanted)) and case.why_not() is None:
+            if only in case.name and number < max(1, round(case.share * wanted)) and case.why_not() is None:
                 yield from ((case, SUBJECTS[name], number) for name in case.subjects)
 
 
-def kept() -> list[dict[str, Any]]:
+def kept(place: Path) -> list[dict[str, Any]]:
     """The rounds that are done."""
-    return [json.loads(line) for line in PARTIAL.read_text().splitlines()] if PARTIAL.exists() else []
+    return [json.loads(line) for line in place.read_text().splitlines()] if place.exists() else []
 
 
 def table(done: list[dict[str, Any]]) -> list[dict[str, object]]:
@@ -112,12 +112,15 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=50, help="kills of each command; other mishaps fewer")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", default="", help="cases whose name holds this")
+    parser.add_argument(
+        "--keep", type=Path, default=PARTIAL, help="file of the rounds; no table is written of another"
+    )
     options: SimpleNamespace = SimpleNamespace(**vars(parser.parse_args()))
     for case in CASES:
         if (why := case.why_not()) is not None:
             print(f"not played: {case.name}: {why}", flush=True)
     FOLDER.mkdir(exist_ok=True)
-    there = {(one["case"], one["command"], one["seed"]) for one in kept()}
+    there = {(one["case"], one["command"], one["seed"]) for one in kept(options.keep)}
     with tempfile.TemporaryDirectory(prefix="diffeval-survival-") as folder:
         stage = Stage(Path(folder))
         for case, subject, number in rounds(options.rounds, options.only):
@@ -126,13 +129,14 @@ def main() -> None:
                 continue
             outcome = stage.play(case, subject, seed)
             line = {"case": case.name, "command": subject.name, "seed": seed, **dataclasses.asdict(outcome)}
-            with PARTIAL.open("a") as file:
+            with options.keep.open("a") as file:
                 file.write(json.dumps(line) + "\n")
             print(json.dumps(line), flush=True)
-    done = kept()
-    save("survival", table(done), libraries=("torch", "diffusers", "numpy"))
+    done = kept(options.keep)
+    if options.keep == PARTIAL:
+        save("survival", table(done), libraries=("torch", "diffusers", "numpy"))
     lost = [one for one in done if one["ended"] in ("wrong", "crashed")]
-    assert not lost, f"{len(lost)} rounds did not survive; see {PARTIAL}"
+    assert not lost, f"{len(lost)} rounds did not survive; see {options.keep}"
 
 
 if __name__ == "__main__":

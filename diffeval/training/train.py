@@ -127,8 +127,10 @@ class Training:
         save_checkpoint(folder, self.network, averaged, self.scheduler, self._card())
 
     def save(self) -> None:
-        """Writes the checkpoint, then the state that belongs to it."""
-        self._write(self.out)
+        """Writes the state, then the checkpoint that belongs to it.
+
+        In this order, so that whatever comes between leaves a training that ``--resume`` can continue.
+        """
         save_state(
             self.out,
             {
@@ -142,6 +144,7 @@ class Training:
                 "optimiser": self.optimiser.state_dict(),
             },
         )
+        self._write(self.out)
 
     def restore(self) -> None:
         """Goes on where ``save`` left off.

@@ -11,7 +11,7 @@ from diffeval.data.source import open_source
 from diffeval.errors import DiffevalError
 from diffeval.training import state as saving
 from diffeval.training.recipe import Recipe
-from diffeval.training.train import train
+from diffeval.training.train import Training, train
 
 RECIPE = Recipe(steps=2, batch=8, warmup=1)
 
@@ -62,5 +62,29 @@ def test_a_full_disk_is_one_line(trained: Path, monkeypatch: pytest.MonkeyPatch)
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(saving.UNet2DModel, "save_pretrained", full)
+    out = trained.parent / "other"
     with pytest.raises(DiffevalError, match="No space left on device; free the disk or choose --out"):
-        train(open_source("digits@train"), RECIPE, trained.parent / "other", device="cpu")
+        train(open_source("digits@train"), RECIPE, out, device="cpu")
+    monkeypatch.undo()
+    train(open_source("digits@train"), RECIPE, out, device="cpu", resume=True)
+    name = "unet/diffusion_pytorch_model.safetensors"
+    assert (out / name).read_bytes() == (trained / name).read_bytes()
+
+
+@pytest.mark.parametrize("part", ["_write", "_put_in_place"])
+def test_a_first_save_that_is_broken_off_can_be_continued(
+    trained: Path, monkeypatch: pytest.MonkeyPatch, part: str
+) -> None:
+    """Neither --resume nor starting anew was possible where the checkpoint was there and the state was not."""
+
+    def struck(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(*((Training, part) if part == "_write" else (saving, part)), struck)
+    out = trained.parent / "other"
+    with pytest.raises(KeyboardInterrupt):
+        train(open_source("digits@train"), RECIPE, out, device="cpu")
+    monkeypatch.undo()
+    train(open_source("digits@train"), RECIPE, out, device="cpu", resume=True)
+    name = "unet/diffusion_pytorch_model.safetensors"
+    assert (out / name).read_bytes() == (trained / name).read_bytes()
