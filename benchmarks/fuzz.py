@@ -10,6 +10,7 @@ words; if it takes more memory or time than that; or if it writes, or runs code,
 """
 
 import argparse
+import faulthandler
 import json
 import subprocess
 import sys
@@ -19,11 +20,11 @@ from typing import Any
 
 import hypothesis
 from fuzzing.kinds import KINDS
-from fuzzing.outcome import Kind, attempt, limit_memory
+from fuzzing.outcome import TIME, Kind, attempt
 from hypothesis import HealthCheck, Phase, given
 from record import FOLDER, save
 
-ROUND = 100
+ROUND = 200
 PARTIAL = FOLDER / "fuzz.partial.jsonl"
 
 
@@ -42,19 +43,21 @@ def one_round(kind: Kind, inputs: int, seed: int) -> dict[str, Any]:
     )
     @given(kind.inputs)
     def tried(drawn: object) -> None:
+        # What waits in a library that no alarm interrupts ends the round.
+        faulthandler.dump_traceback_later(2 * TIME, exit=True)
         outcome = attempt(kind, drawn)
         counts[outcome.ended] += 1
         if outcome.ended == "crashed":
             crashes.append(f"{outcome.said}; input {repr(drawn)[-200:]}")
 
     tried()
+    faulthandler.cancel_dump_traceback_later()
     return {"kind": kind.name, "seed": seed, **counts, "crashes": crashes[:5]}
 
 
 def work(name: str, inputs: int, seed: int) -> None:
     """What the process of a round does."""
     kind = next(one for one in KINDS if one.name == name)
-    limit_memory()
     print("\n" + json.dumps(one_round(kind, inputs, seed)), flush=True)
 
 

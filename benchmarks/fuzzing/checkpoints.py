@@ -69,23 +69,26 @@ def documents(draw: st.DrawFn, name: str) -> Files:
 
 
 @st.composite
-def weights(draw: st.DrawFn) -> Files:
-    """A folder whose weights are damaged: as bytes, in their header, or in their numbers."""
-    files = dict(healthy())
-    content = files[WEIGHTS]
+def damaged_weights(draw: st.DrawFn, content: bytes) -> bytes:
+    """A safetensors file that is damaged: as bytes, in its header, or in its numbers."""
     length = int.from_bytes(content[:8], "little")
     header, tensors = json.loads(content[8 : 8 + length]), content[8 + length :]
     how = draw(st.sampled_from(("bytes", "header", "length", "numbers")))
     if how == "bytes":
-        files[WEIGHTS] = draw(broken(content))
-    elif how == "numbers":
-        files[WEIGHTS] = content[: 8 + length] + draw(st.sampled_from((b"\x00\x00\xc0\x7f", b"\xff\xff\x7f\x7f"))) * (
-            len(tensors) // 4
-        )
-    else:
-        told = draw(json_files(header)) if how == "header" else content[8 : 8 + length]
-        size = len(told) if how == "header" else draw(st.integers(0, 2**64 - 1))
-        files[WEIGHTS] = size.to_bytes(8, "little") + told + tensors
+        return draw(broken(content))
+    if how == "numbers":
+        number = draw(st.sampled_from((b"\x00\x00\xc0\x7f", b"\xff\xff\x7f\x7f")))
+        return content[: 8 + length] + number * (len(tensors) // 4)
+    told = draw(json_files(header)) if how == "header" else content[8 : 8 + length]
+    size = len(told) if how == "header" else draw(st.integers(0, 2**64 - 1))
+    return size.to_bytes(8, "little") + told + tensors
+
+
+@st.composite
+def weights(draw: st.DrawFn) -> Files:
+    """A folder whose weights are damaged."""
+    files = dict(healthy())
+    files[WEIGHTS] = draw(damaged_weights(files[WEIGHTS]))
     return files
 
 
@@ -148,5 +151,5 @@ KINDS = (
     Kind("checkpoint: diffeval.json", documents(CARD), read_files),
     Kind("checkpoint: safetensors", weights(), read_files),
     Kind("checkpoint: pickled weights", pickles(), read_files),
-    Kind("checkpoint: folders, links, nothing in the place of files", places(), read_places),
+    Kind("checkpoint: links, folders, pipes, devices for files", places(), read_places),
 )

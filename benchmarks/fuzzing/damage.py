@@ -1,6 +1,9 @@
 """Strategies of damage: to values, JSON documents, bytes of any file, and to places where files should be."""
 
+import contextlib
 import json
+import os
+import socket
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from pathlib import Path
@@ -8,8 +11,13 @@ from typing import Any, Literal
 
 import hypothesis.strategies as st
 
-Place = Literal["file", "missing", "folder", "loop", "dangling", "outside", "empty"]
-PLACES: tuple[Place, ...] = ("missing", "folder", "loop", "dangling", "outside", "empty")
+Place = Literal[
+    "file", "missing", "folder", "loop", "dangling", "outside", "empty", "pipe", "socket", "zeros", "nothing"
+]
+PLACES: tuple[Place, ...] = (
+    "missing", "folder", "loop", "dangling", "outside", "empty", "pipe", "socket", "zeros", "nothing",
+)  # fmt: skip
+DEVICES: Mapping[Place, str] = {"zeros": "/dev/zero", "nothing": "/dev/null"}
 # Deeper than Python's own stack, and than the limit of every parser.
 DEEP = 100_000
 
@@ -164,6 +172,13 @@ def put(path: Path, content: bytes, place: Place = "file") -> None:
         path.symlink_to(path.name)
     elif place == "dangling":
         path.symlink_to("nowhere")
+    elif place == "pipe":  # nobody writes into it, so that who opens it waits without end
+        os.mkfifo(path)
+    elif place == "socket":
+        with socket.socket(socket.AF_UNIX) as made, contextlib.chdir(path.parent):
+            made.bind(path.name)  # names of sockets are short
+    elif place in DEVICES:
+        path.symlink_to(DEVICES[place])
     elif place == "outside":
         path.symlink_to(Path(*[".."] * (len(path.parts) - 1), "etc", "hostname"))
 

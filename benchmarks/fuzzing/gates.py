@@ -182,5 +182,5 @@ KINDS = (
     Kind("gate file (TOML)", gate_files(), read_gate_file),
     Kind("gate: baseline file", sealed("main.json"), read_baseline),
     Kind("gate: calibration", sealed("noise.json"), read_noise),
-    Kind("gate: folders, links, nothing in the place of files", _PLACES, read_places),
+    Kind("gate: links, folders, pipes, devices for files", _PLACES, read_places),
 )

@@ -1,5 +1,9 @@
 """Every kind of input that is tried."""
 
-from fuzzing import arrays, checkpoints, commands, gates, images, prompts, runs
+from fuzzing import arrays, checkpoints, commands, gates, images, latents, places, prompts, runs
 
-KINDS = tuple(kind for part in (checkpoints, arrays, images, prompts, gates, runs, commands) for kind in part.KINDS)
+KINDS = tuple(
+    kind
+    for part in (checkpoints, latents, arrays, images, prompts, gates, runs, places, commands)
+    for kind in part.KINDS
+)

@@ -60,7 +60,7 @@ class _TooSlow(BaseException):
 
 
 def attempt(kind: Kind, drawn: object) -> Outcome:
-    """Reads one input in an empty folder, within bounds of time, and sees that nothing is left outside of it."""
+    """Reads one input in an empty folder, within bounds of time and memory; nothing may be left outside of it."""
     with tempfile.TemporaryDirectory(prefix="fuzz-") as place:
         root = Path(place).resolve()
         for name in ("input", "cache", "here"):
@@ -77,7 +77,7 @@ def attempt(kind: Kind, drawn: object) -> Outcome:
 
 def _ended(call: Callable[[], object]) -> Outcome:
     try:
-        with _alarm():
+        with _alarm(), _limited():
             call()
     except (DiffevalError, Refused) as error:
         wrong = unclear(str(error))
@@ -133,8 +133,13 @@ def _alarm() -> Iterator[None]:
         signal.signal(signal.SIGALRM, before)
 
 
-def limit_memory() -> None:
+@contextmanager
+def _limited() -> Iterator[None]:
     """Lets this process have so much more memory than it has now; what asks for more gets an error."""
     pages = int(Path("/proc/self/statm").read_text().split()[0])
-    most = pages * resource.getpagesize() + MEMORY
-    resource.setrlimit(resource.RLIMIT_AS, (most, most))
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + MEMORY, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))

@@ -213,7 +213,7 @@ KINDS = (
     Kind("run folder: compare", damaged(), compared),
     Kind("run folder: gate init", damaged(), gated),
     Kind("run folder: report", damaged(), reported, heavy=2),
-    Kind("run folder: links and folders for files, compare", places(), compared_places),
-    Kind("run folder: links and folders for files, report", places(), reported_places, heavy=2),
+    Kind("run folder: links, folders, pipes, devices for files, compare", places(), compared_places),
+    Kind("run folder: links, folders, pipes, devices for files, report", places(), reported_places, heavy=2),
 )
 __all__ = ["KINDS", "archive", "healthy", "resealed", "write"]

@@ -8,6 +8,7 @@ import torch
 from diffeval.checkpoints.diffusers_network import quiet_diffusers
 from diffeval.checkpoints.safe_reading import read_weights
 from diffeval.errors import DiffevalError
+from diffeval.usercode import one_line
 
 # What a tokenizer may lie in.
 TOKENS = ("tokenizer.json", "vocab.json", "merges.txt", "tokenizer_config.json", "special_tokens_map.json",
@@ -63,9 +64,8 @@ def read_component(folder: Path, name: str) -> torch.nn.Module:
                 local_files_only=True,
                 output_loading_info=True,
             )
-    except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise DiffevalError(f"checkpoint: cannot load the {name} in {folder}: {reason}") from error
+    except Exception as error:  # libraries look at these values each in its own way, or not at all
+        raise DiffevalError(f"checkpoint: cannot load the {name} in {folder}: {one_line(error)}") from error
     for what in ("missing_keys", "unexpected_keys", "mismatched_keys"):
         # Libraries only log these, and leave missing weights at random values.
         odd = [key for key in info.get(what) or () if "position_ids" not in str(key)]
@@ -92,8 +92,7 @@ def read_tokenizer(folder: Path, name: str) -> Any:
         with quiet_diffusers():
             return _of_transformers(name).from_pretrained(folder, local_files_only=True)
     except Exception as error:  # transformers names no base for what its tokenizers raise
-        reason = " ".join(str(error).split())[:200]
-        raise DiffevalError(f"checkpoint: cannot load the {name} in {folder}: {reason}") from error
+        raise DiffevalError(f"checkpoint: cannot load the {name} in {folder}: {one_line(error)}") from error
 
 
 def read_processor(folder: Path) -> Any:
@@ -104,9 +103,8 @@ def read_processor(folder: Path) -> Any:
     """
     try:
         return _of_transformers("CLIPImageProcessor").from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise DiffevalError(f"checkpoint: cannot load the image processor in {folder}: {reason}") from error
+    except Exception as error:  # as above
+        raise DiffevalError(f"checkpoint: cannot load the image processor in {folder}: {one_line(error)}") from error
 
 
 def _checker() -> Any:
