@@ -38,7 +38,9 @@ def require_sound(kind: Any, config: Mapping[str, Any], folder: Path, tensors: i
         DiffevalError: the message says why not.
     """
     where = folder / "config.json"
-    layers = sum(_counts(config.get("layers_per_block", 2), len(config.get("down_block_types") or ()) or 4))
+    blocks = config.get("down_block_types")
+    count = len(blocks) if isinstance(blocks, list | tuple) else 0
+    layers = sum(_counts(config.get("layers_per_block", 2), count or 4))
     if layers > tensors:
         raise DiffevalError(
             f"checkpoint: {where} asks for {layers} layers, and the weights are {tensors} tensors; restore it"

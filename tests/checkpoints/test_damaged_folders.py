@@ -49,6 +49,7 @@ def changed(tmp_path: Path) -> Change:
         ({"block_out_channels": [10**7, 10**7]}, "free|do not fit|cannot load"),
         ({"block_out_channels": [-8, -8]}, "describes no UNet2DModel"),
         ({"down_block_types": [1, 2]}, "describes no UNet2DModel"),
+        ({"down_block_types": 2}, "describes no UNet2DModel"),
         ({"in_channels": float("nan")}, "describes no UNet2DModel"),
         ({"sample_size": 0}, "sample_size 0, needs a side"),
         ({"sample_size": 8.5}, r"sample_size 8\.5, needs a side"),
