@@ -65,7 +65,8 @@ def features(out: Path) -> dict[str, dict[str, np.ndarray]]:
 def numbers(out: Path) -> list[float]:
     """Values, errors and intervals of all scores."""
     scores = json.loads((out / "results.json").read_text())["scores"]
-    return [one for score in scores for one in (score["value"], score["std_error"], *score["ci95"]) if one is not None]
+    every = [one for score in scores for one in (score["value"], score["std_error"], *(score["ci95"] or ()))]
+    return [one for one in every if one is not None]
 
 
 def row(name: str, out: Path, one: Path, n: int, seconds: float) -> dict[str, object]:
