@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from random import Random
 
-from surviving.kills import EVERY
+from surviving.kills import EVERY, half_written
 from surviving.outcomes import Case, Done, Outcome, compared, finish, run
 from surviving.subjects import Subject
 
@@ -97,12 +97,8 @@ def _judged(first: Done, subject: Subject, expected: str, place: Path) -> Outcom
         return None if whole.ended == "right" else whole
     if not first.told:
         return Outcome("crashed", "full", first.errors[-600:])
-    out = place / subject.output
-    if (out / "results.json").exists() or (out.suffix and out.exists()):
-        # What was written before the disk was full must be whole; a page that could not be written is no result.
-        found = compared(subject, expected, out, "full")
-        return None if found.ended == "right" else found
-    return None
+    half = half_written(subject, expected, place / subject.output)
+    return None if half is None else Outcome("wrong", "full", half)
 
 
 # Bytes that an unbroken command leaves, by its name.
