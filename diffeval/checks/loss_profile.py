@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from diffeval.checks.check import CHECKS, Calls, Finding, Row, Subject, check
+from diffeval.checks.check import CHECKS, EXPECTED_TIMES, Calls, Finding, Row, Subject, check
 from diffeval.checks.hypotheses import HYPOTHESES
-from diffeval.checks.probe import BATCH, Probe, Reading, time_grid
+from diffeval.checks.probe import BATCH, Probe, Reading
 from diffeval.checks.scan import Scan, reaches
 from diffeval.checks.slopes import IMAGES, TIMES, gradient_norms, slopes_in_time, times_of
 from diffeval.checks.wiener import Moments, affine_risk, moments_of
@@ -21,6 +21,8 @@ from diffeval.metrics.metric import Array
 
 # Levels of less noise than the scan's, where only the first timesteps of a schedule lie.
 LOW_NOISE = (8.0, 6.5, 5.0)
+# Timesteps about the declared one that are told there beside those of the scan.
+NEAR = (-2, -1, 0, 1, 2)
 # Levels at which images have most to tell beyond their covariance.
 TELLING = (-1.0, 2.0)
 # What makes a network worse than it could be, and has a check of its own: then that is the cause, not this.
@@ -66,7 +68,7 @@ class Level:
 def _calls(subject: Subject) -> Calls:
     levels = sum(reaches(subject.checkpoint.schedule, level) for level in LOW_NOISE)
     # Of slopes: two calls at each timestep, and one with a gradient.
-    times = len(time_grid(subject.checkpoint.schedule.log_snr)) + 5
+    times = EXPECTED_TIMES + len(NEAR)
     return {BATCH: levels * times * len(subject.probe_images) / BATCH, IMAGES: 3.0 * TIMES}
 
 
@@ -189,7 +191,7 @@ def levels_of(scan: Scan, probe: Probe, moments: Moments) -> list[Level]:
 def _times(scan: Scan, level: float) -> tuple[float, ...]:
     """The declared timestep and its neighbours, and those of the scan's reading with the least noise."""
     told, last = scan.declared_time(level), scan.schedule.timesteps - 1
-    near = {min(max(told + step, 0), last) for step in (-2, -1, 0, 1, 2)}
+    near = {min(max(told + step, 0), last) for step in NEAR}
     return tuple(sorted({*scan.readings[0].times, *map(float, near)}))
 
 

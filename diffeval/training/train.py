@@ -313,11 +313,11 @@ def _loop(training: Training, run: RunDirectory, save_every: int, keep_every: in
     trusted; the run falls back to its last save.
     """
     recipe, out = training.recipe, training.out
-    reporter.stage("training", recipe.steps, "steps", training.step)
     started = time.monotonic()
     rows: list[dict[str, float | int]] = []
     if training.step == 0:
         append_log(out / PROBE_LOG, [training.probe()])
+    reporter.stage("training", recipe.steps, "steps", training.step)
     try:
         while training.step < recipe.steps and not reporter.stop_requested:
             rows.append(training.advance())

@@ -61,7 +61,7 @@ def test_the_forecast_is_near_what_looks_take(digits: Checkpoint, digit_images: 
                 cost.spend(name, partial(CHECKS[name].run, subject))
     for row in cost.rows:
         expected = found[str(row["spent_on"])]
-        assert expected.passes == pytest.approx(row["forward_passes"], rel=0.25), row["spent_on"]
+        assert expected.passes == pytest.approx(row["forward_passes"], rel=0.3), row["spent_on"]
         assert expected.seconds > 0
 
 
