@@ -16,6 +16,8 @@ from diffeval.data.pixels import Shape
 from diffeval.data.prompts import Prompt
 from diffeval.diffusion.batching import is_out_of_memory
 from diffeval.diffusion.sampling import full_precision
+from diffeval.errors import DiffevalError
+from diffeval.usercode import one_line
 
 # Tokens of T5 that pipelines read: the default of their calls, which has no name there.
 T5_TOKENS = {"flux": ("tokenizer_2", 512), "sd3": ("tokenizer_3", 256)}
@@ -40,18 +42,24 @@ def text_condition(
         encoder: hash of the files of both.
         prompts: that lie beside the weights.
         shape: of the latents that are drawn.
+
+    Raises:
+        DiffevalError: if diffusers makes no such pipeline of them, or the tokenizer says no length of texts.
     """
     network = parts[kind.network]
     pipeline = _pipeline(kind, index, {**parts, **tokenizers})
     sizes = sizes_of(network, parts[kind.vae], shape)
     name, longest = _reader(kind, tokenizers)
     tokenizer = tokenizers[name]
+    said = longest or tokenizer.model_max_length
+    if isinstance(said, bool) or not isinstance(said, int | float) or not 1 <= said < float("inf"):
+        raise DiffevalError(f"checkpoint: its {name} says model_max_length {said!r}, needs a number of tokens")
     call: Call = network_call(kind, sizes)
     return TextCondition(
         encode=lambda texts, device: _encode(kind, pipeline, texts, device),
         encoder=_identity(kind, index, network, encoder),
         call=call,
-        longest=longest or int(tokenizer.model_max_length),
+        longest=int(said),
         count=lambda text: len(tokenizer(text).input_ids),
         prompts=prompts,
         recorded={} if sizes is None else {"original_size": sizes[:2], "crop": sizes[2:4], "target_size": sizes[4:]},
@@ -90,16 +98,23 @@ def _pipeline(kind: Kind, index: Mapping[str, Any], parts: Mapping[str, Any]) ->
     else:
         more |= {"force_zeros_for_empty_prompt": bool(index.get("force_zeros_for_empty_prompt", True))}
         more |= {"add_watermarker": False}
-    with quiet_diffusers():
-        return getattr(diffusers, kind.name)(**parts, **more)
+    try:
+        with quiet_diffusers():
+            return getattr(diffusers, kind.name)(**parts, **more)
+    except Exception as error:  # it compares what the configurations say, and looks at nothing before
+        raise DiffevalError(
+            f"checkpoint: diffusers makes no {kind.name} of these parts: {one_line(error)}; fetch the folder whole"
+        ) from error
 
 
 def _encode(kind: Kind, pipeline: Any, texts: Sequence[str], device: torch.device) -> Encoded:
     """What the network takes of each text, made on ``device`` where the encoders find room there."""
     try:
         return _encoded(kind, pipeline, texts, device)
-    except (RuntimeError, MemoryError) as error:
-        if device.type == "cpu" or not is_out_of_memory(error):
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise DiffevalError(f"checkpoint: its text encoder fails on a prompt: {one_line(error)}") from error
+        if device.type == "cpu":
             raise
         return _encoded(kind, pipeline, texts, torch.device("cpu"))
 

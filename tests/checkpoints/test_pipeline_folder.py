@@ -74,6 +74,11 @@ def test_settings_that_stable_diffusion_overrides_are_overridden_and_said(tmp_pa
     np.testing.assert_allclose(found, expected, atol=1e-4)
 
 
+def rewrite(path: Path, **values: Any) -> None:
+    """Replaces what a JSON file says."""
+    path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
@@ -99,6 +104,18 @@ def test_settings_that_stable_diffusion_overrides_are_overridden_and_said(tmp_pa
         ),
         (lambda one: write_index(one, spy=["spy", "Spy"]), "names spy, which a StableDiffusionPipeline has not"),
         (lambda one: write_index(one, scheduler=["diffusers", "AutoencoderKL"]), "names AutoencoderKL for scheduler"),
+        (
+            lambda one: rewrite(one / "unet" / "config.json", _diffusers_version="-5e-35"),
+            "diffusers makes no StableDiffusionPipeline of these parts: InvalidVersion",
+        ),
+        (
+            lambda one: rewrite(one / "text_encoder" / "config.json", intermediate_size=None),
+            "cannot load the CLIPTextModel in",
+        ),
+        (
+            lambda one: rewrite(one / "tokenizer" / "tokenizer_config.json", model_max_length=[24]),
+            "its tokenizer says model_max_length [24], needs a number of tokens",
+        ),
     ],
 )
 def test_a_folder_that_is_not_whole_is_one_line(saved: Path, tmp_path: Path, change: Any, said: str) -> None:
@@ -222,3 +239,11 @@ def test_flux_says_that_no_file_names_a_size(tmp_path: Path) -> None:
     assert flux["in_channels"] == 16
     assert declared_shape(SimpleNamespace(config=SimpleNamespace(**flux)), KINDS["FluxPipeline"]) == (4, 128, 128)
     assert not load(tmp_path / "flux", LoadOptions(shape=SHAPE)).assumptions
+
+
+def test_a_text_encoder_that_fails_is_one_line(saved: Path, tmp_path: Path) -> None:
+    """More tokens than it has positions for."""
+    folder = copied(saved, tmp_path / "long")
+    rewrite(folder / "tokenizer" / "tokenizer_config.json", model_max_length=99)
+    with pytest.raises(DiffevalError, match=r"checkpoint: its text encoder fails on a prompt: ValueError: "):
+        load(folder)
