@@ -13,6 +13,7 @@ page). ``running`` rows are what the command said was left of it while it ran, a
 """
 
 import argparse
+import itertools
 import json
 import os
 import re
@@ -120,8 +121,8 @@ def stages(
     """Seconds that each stage took."""
     if name == "demo":  # its own headings, in the order of its prices
         begins = [at for at, line in lines if re.match(r"\d/\d ", line)]
-        ends = [*begins[1:], taken]
-        return dict(zip(told, [begins[0], *(end - at for at, end in zip(begins, ends, strict=True))], strict=True))
+        borders = [0.0, *begins[1:], taken]
+        return {stage: end - at for stage, (at, end) in zip(told, itertools.pairwise(borders), strict=True)}
     if name == "check digits":
         cost = {row["spent_on"]: row["seconds"] for row in document["tables"]["cost"]}
         named = {stage: cost.get(stage, 0.0) for stage in told if stage in cost}

@@ -21,7 +21,7 @@ from diffeval.prepared import prepare
 from diffeval.pricing.images import Part
 from diffeval.pricing.run import run_prices, start
 from diffeval.pricing.scoring import Also, Wanted
-from diffeval.pricing.stage import Plan, Price
+from diffeval.pricing.stage import Plan, Price, summed
 from diffeval.progress import SilentReporter
 from diffeval.runs.directory import RunDirectory
 from diffeval.suite import Suite, choose
@@ -43,8 +43,8 @@ def describe_demo(sizes: Sizes, folder: Path, page: Path, begun: float | None = 
         page: the page.
         begun: when the command was started, by ``time.time()``; None where it is none, and starting is not priced.
     """
-    pieces, started = Pieces(sizes), start(begun)
-    prices = list(started)
+    # The demo speaks before it imports what it needs: its first stage pays for that.
+    pieces, prices, starting = Pieces(sizes), list[Price](), summed(start(begun))
     work: dict[str, tuple[Sequence[str], int, Callable[[], float]]] = {
         "scores": (("model",), sizes.n, pieces.scores),
         "checks": (("model-checks",), sizes.probed, pieces.checks),
@@ -59,8 +59,8 @@ def describe_demo(sizes: Sizes, folder: Path, page: Path, begun: float | None = 
         if runs and all(held_run(RunDirectory(folder / one), n) is not None for one in runs):
             continue
         drawn = pieces.page if stage.shown else 0.0
-        prices.append(Price(stage.name, price() + drawn, stage.title))
-    held = "" if len(prices) == len(STAGES) + len(started) else "for what is left"
+        prices.append(Price(stage.name, price() + drawn + (0.0 if prices else starting), stage.title))
+    held = "" if len(prices) == len(STAGES) else "for what is left"
     lines = (f"checkpoint  digits, {sizes.n} images, and a broken twin of it", f"page        {page}")
     return Plan(lines, tuple(prices), held=held)
 

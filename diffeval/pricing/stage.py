@@ -2,7 +2,7 @@
 
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -49,7 +49,7 @@ class Plan:
     @property
     def seconds(self) -> float:
         """Of all stages."""
-        return sum(one.seconds for one in self.prices)
+        return summed(self.prices)
 
     def told(self) -> list[str]:
         """The lines, with one for each stage and one for the whole before the last."""
@@ -64,6 +64,11 @@ class Plan:
         but = f", beside {self.missing}" if self.missing else ""
         whole = f"{'total':<{title}}about {duration(self.seconds)} on this machine{held}{but}"
         return [*self.lines[:-1], *stages, whole, self.lines[-1]]
+
+
+def summed(prices: Sequence[Price]) -> float:
+    """Seconds of all of them."""
+    return sum(one.seconds for one in prices)
 
 
 def duration(seconds: float) -> str:
