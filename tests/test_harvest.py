@@ -116,16 +116,24 @@ def test_images_are_made_while_others_are_written(
 
 
 def test_no_more_than_a_chunk_waits(tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """However slow the disk is: when a batch is begun, all images before it are on disk but for two chunks."""
-    behind = list[int]()
+    """While the first chunk is written the second may wait, and a batch of the third is made, but no other."""
+    third, beyond, found = threading.Event(), threading.Event(), list[bool]()
+
+    def writing(path: Path) -> None:
+        if not found:
+            found.append(third.wait(SECONDS))
+            found.append(beyond.wait(1.0))
 
     def making(indices: range) -> None:
-        behind.append(indices.start - (_rows(tmp_path / "run") if (tmp_path / "run" / "features").exists() else 0))
+        if indices.start == 500:
+            third.set()
+        elif indices.start > 500:
+            beyond.set()
 
-    _on_writing(monkeypatch, lambda path: time.sleep(0.15))
+    _on_writing(monkeypatch, writing)
     _on_making(monkeypatch, making)
-    _run(tiny_checkpoint, tmp_path / "run", settings=Settings(n=1500, steps=1, device="cpu", batch=125))
-    assert 250 <= max(behind) <= 2 * 250
+    _run(tiny_checkpoint, tmp_path / "run", settings=Settings(n=800, steps=1, device="cpu", batch=125))
+    assert found == [True, False]
 
 
 def test_a_run_that_cannot_be_written_ends_soon_with_one_line(tiny_checkpoint: Path, tmp_path: Path) -> None:
