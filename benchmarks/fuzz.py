@@ -3,29 +3,31 @@
     python benchmarks/fuzz.py [--inputs 600] [--seed 0] [--only checkpoint]
 
 The strategies lie in ``fuzzing/`` (hypothesis draws from them), and ``tests/fuzz`` tries some of each with every
-change. Here each kind is tried in rounds, each a process of its own with 6 GB of memory and 60 s for an input; rounds
-that are done are kept in ``results/fuzz.partial.jsonl``, so that the same command goes on where it was stopped. An
-input has crashed if it ends in anything but a result, a ``DiffevalError`` of one line, or the command line's own
+change. Here each kind is tried in rounds, each a process of its own with 6 GB of memory and 60 s of work for an input;
+rounds that are done are kept in ``results/fuzz.partial.jsonl``, so that the same command goes on where it was stopped.
+An input has crashed if it ends in anything but a result, a ``DiffevalError`` of one line, or the command line's own
 words; if it takes more memory or time than that; or if it writes, or runs code, outside of its folder.
 """
 
 import argparse
 import faulthandler
 import json
-import subprocess
+import multiprocessing
 import sys
 from collections import Counter
+from multiprocessing.connection import Connection
 from types import SimpleNamespace
 from typing import Any
 
 import hypothesis
 from fuzzing.kinds import KINDS
-from fuzzing.outcome import TIME, Kind, attempt
+from fuzzing.outcome import WAIT, Kind, attempt
 from hypothesis import HealthCheck, Phase, given
 from record import FOLDER, save
 
 ROUND = 200
 PARTIAL = FOLDER / "fuzz.partial.jsonl"
+CONTEXT = multiprocessing.get_context("forkserver")
 
 
 def one_round(kind: Kind, inputs: int, seed: int) -> dict[str, Any]:
@@ -44,7 +46,7 @@ def one_round(kind: Kind, inputs: int, seed: int) -> dict[str, Any]:
     @given(kind.inputs)
     def tried(drawn: object) -> None:
         # What waits in a library that no alarm interrupts ends the round.
-        faulthandler.dump_traceback_later(2 * TIME, exit=True)
+        faulthandler.dump_traceback_later(2 * WAIT, exit=True)
         outcome = attempt(kind, drawn)
         counts[outcome.ended] += 1
         if outcome.ended == "crashed":
@@ -55,19 +57,24 @@ def one_round(kind: Kind, inputs: int, seed: int) -> dict[str, Any]:
     return {"kind": kind.name, "seed": seed, **counts, "crashes": crashes[:5]}
 
 
-def work(name: str, inputs: int, seed: int) -> None:
+def work(results: Connection, name: str, inputs: int, seed: int) -> None:
     """What the process of a round does."""
-    kind = next(one for one in KINDS if one.name == name)
-    print("\n" + json.dumps(one_round(kind, inputs, seed)), flush=True)
+    results.send(one_round(next(one for one in KINDS if one.name == name), inputs, seed))
 
 
 def run_round(kind: Kind, inputs: int, seed: int) -> dict[str, Any]:
-    """A round in a process of its own; one that dies is one crash."""
-    command = [sys.executable, __file__, "--round", kind.name, "--inputs", str(inputs), "--seed", str(seed)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        return {"kind": kind.name, "seed": seed, "crashed": 1, "crashes": [f"the process ended: {done.stderr[-500:]}"]}
-    found: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
+    """A round in a process of its own, which has imported everything already; one that dies is one crash."""
+    ours, theirs = CONTEXT.Pipe(duplex=False)
+    process = CONTEXT.Process(target=work, args=(theirs, kind.name, inputs, seed))
+    process.start()
+    theirs.close()
+    try:
+        found: dict[str, Any] = ours.recv()
+    except EOFError:
+        process.join()
+        said = f"the process ended with {process.exitcode}; its last words are above"
+        return {"kind": kind.name, "seed": seed, "crashed": 1, "crashes": [said]}
+    process.join()
     return found
 
 
@@ -94,11 +101,8 @@ def main() -> None:
     parser.add_argument("--inputs", type=int, default=600, help="of each kind; of slower ones fewer")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", default="", help="kinds whose name holds this")
-    parser.add_argument("--round", default=None, help=argparse.SUPPRESS)
     options: SimpleNamespace = SimpleNamespace(**vars(parser.parse_args()))
-    if options.round is not None:
-        work(options.round, options.inputs, options.seed)
-        return
+    CONTEXT.set_forkserver_preload(["fuzzing.kinds"])
     FOLDER.mkdir(exist_ok=True)
     for kind in KINDS:
         for number in range(max(1, options.inputs // kind.heavy // ROUND)):
