@@ -35,7 +35,7 @@ KEPT = FOLDER / "estimates.partial.json"
 MADE = FOLDER.parent / ".estimates"
 MODEL = MADE / "model"
 MNIST = os.environ.get("DIFFEVAL_TEST_MNIST", "")
-TRAINED = ("--steps", "40", "--batch", "64", "--preset", "32px")
+TRAINED = ("--steps", "30", "--batch", "64", "--preset", "32px")
 CASES: Mapping[str, tuple[str, ...]] = {
     "demo": ("demo",),
     "fid digits": ("fid", "digits", "--n", "5000"),
@@ -43,7 +43,7 @@ CASES: Mapping[str, tuple[str, ...]] = {
     "sweep-cfg digits": ("sweep-cfg", "digits", "--scales", "1,2,4", "--n", "1000"),
     "check digits": ("check", "digits"),
     "train mnist": ("train", f"mnist:{MNIST}", "--out", str(MODEL), *TRAINED),
-    "fid mnist": ("fid", str(MODEL), "--ref", f"mnist:{MNIST}", "--n", "256", "--steps", "10"),
+    "fid mnist": ("fid", str(MODEL), "--ref", f"mnist:{MNIST}", "--n", "1024", "--steps", "12", "--batch", "128"),
 }
 LIBRARIES = ("torch", "diffusers", "numpy")
 # Lines that begin a stage of the command, and what prices they are held against; the rest belongs to the one before.
@@ -62,6 +62,8 @@ STAGE_OF = dict.fromkeys(("sampling", "decoding", "features", "judge"), LOOP) | 
 # Time that is left, as the command says it.
 IN_ALL = re.compile(r"(?:(\d+):)?(\d+):(\d\d) in all")
 TO_GO = re.compile(r"about (\d+) s to go")
+# Training is one stage: what is left of it is all that is left.
+TRAINING = re.compile(r"\[training\].*ETA (?:(\d+):)?(\d+):(\d\d)")
 # Moments with less than this left tell little.
 LEAST_LEFT = 5.0
 
@@ -142,7 +144,7 @@ def running(taken: float, lines: Sequence[Line]) -> list[float]:
     """What a command said was left of it, over what was."""
     ratios = []
     for at, line in lines:
-        said, other = IN_ALL.search(line), TO_GO.search(line)
+        said, other = IN_ALL.search(line) or TRAINING.search(line), TO_GO.search(line)
         if said is None and other is None:
             continue
         if said is not None:
