@@ -27,7 +27,7 @@ from record import FOLDER, save
 
 ROUND = 200
 PARTIAL = FOLDER / "fuzz.partial.jsonl"
-CONTEXT = multiprocessing.get_context("forkserver")
+CONTEXT = multiprocessing.get_context("fork")
 
 
 def one_round(kind: Kind, inputs: int, seed: int) -> dict[str, Any]:
@@ -102,7 +102,6 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", default="", help="kinds whose name holds this")
     options: SimpleNamespace = SimpleNamespace(**vars(parser.parse_args()))
-    CONTEXT.set_forkserver_preload(["fuzzing.kinds"])
     FOLDER.mkdir(exist_ok=True)
     for kind in KINDS:
         for number in range(max(1, options.inputs // kind.heavy // ROUND)):
