@@ -4,9 +4,16 @@ from pathlib import Path
 
 import pytest
 
+from diffeval.checkpoints.checkpoint import load
+from diffeval.checks.check import Subject
+from diffeval.checks.cost import counting
+from diffeval.data.source import open_source
 from diffeval.demo.price import TWIN, Pieces, describe_demo
 from diffeval.demo.sizes import Sizes
 from diffeval.demo.story import STAGES, Demo
+from diffeval.demo.twin import make_twin
+from diffeval.diffusion.sampling import Generator
+from diffeval.plan import Settings, plan_images
 
 
 @pytest.fixture
@@ -48,3 +55,15 @@ def test_pieces_of_the_demo_are_timed(tiny_demo: Sizes, tmp_path: Path, monkeypa
     assert [one.stage for one in plan.prices] == [stage.name for stage in STAGES]
     assert all(one.seconds > 0 for one in plan.prices)
     assert not list(tmp_path.iterdir())
+
+
+def test_the_risk_probe_looks_longer_at_the_twin(tmp_path: Path) -> None:
+    passes = []
+    for checkpoint in (load("digits"), load(make_twin(tmp_path / "twin"))):
+        generator = plan_images(checkpoint, Settings(n=4, device="cpu")).generator
+        assert isinstance(generator, Generator)
+        subject = Subject(checkpoint, generator, 4, open_source("digits"))
+        with counting(checkpoint.network) as cost:
+            cost.spend("probe", lambda subject=subject: subject.scan)
+        passes.append(float(str(cost.rows[0]["forward_passes"])))
+    assert passes[1] / passes[0] == pytest.approx(TWIN, rel=0.2)
