@@ -7,6 +7,7 @@ import torch
 
 from diffeval.checkpoints.diffusers_network import quiet_diffusers
 from diffeval.checkpoints.safe_reading import read_weights
+from diffeval.checkpoints.scheduler_config import read_json
 from diffeval.errors import DiffevalError
 from diffeval.usercode import one_line
 
@@ -51,6 +52,7 @@ def read_component(folder: Path, name: str) -> torch.nn.Module:
     if not (folder / "config.json").is_file() or not files:
         missing = "weights" if (folder / "config.json").is_file() else "config.json"
         raise DiffevalError(f"checkpoint: {folder} has no {missing}; fetch it whole")
+    read_json(folder / "config.json")  # a text alone would be taken for a name on the hub, and asked for there
     for file in files:  # one that is refused, or cut short, is refused by name
         read_weights(file)
     kind: Any = getattr(diffusers, name, None) or (_checker() if name == CHECKER else _of_transformers(name))

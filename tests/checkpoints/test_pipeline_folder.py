@@ -104,6 +104,8 @@ def rewrite(path: Path, **values: Any) -> None:
         ),
         (lambda one: write_index(one, spy=["spy", "Spy"]), "names spy, which a StableDiffusionPipeline has not"),
         (lambda one: write_index(one, scheduler=["diffusers", "AutoencoderKL"]), "names AutoencoderKL for scheduler"),
+        # diffusers would take it for a name on the hub, and ask there.
+        (lambda one: (one / "vae" / "config.json").write_text('"org/name"'), "vae/config.json holds no JSON object"),
         (
             lambda one: rewrite(one / "unet" / "config.json", _diffusers_version="-5e-35"),
             "diffusers makes no StableDiffusionPipeline of these parts: InvalidVersion",
