@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from diffeval.errors import DiffevalError
-from diffeval.runs.files import regular
+from diffeval.runs.paths import regular
 
 FILE_NAME = "diffeval.json"
 

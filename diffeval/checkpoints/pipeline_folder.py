@@ -26,7 +26,7 @@ from diffeval.checkpoints.text_encoding import text_condition
 from diffeval.checkpoints.text_networks import is_distilled
 from diffeval.data.prompts import read_prompts
 from diffeval.errors import DiffevalError
-from diffeval.runs.files import regular
+from diffeval.runs.paths import regular
 
 INDEX = "model_index.json"
 # Prompts that lie beside the weights, used where the user gives none.

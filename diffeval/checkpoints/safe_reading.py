@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from diffeval.errors import DiffevalError
-from diffeval.runs.files import regular
+from diffeval.runs.paths import regular
 
 SUFFIXES = (".safetensors", ".pt", ".pth", ".ckpt", ".bin")
 

@@ -16,7 +16,7 @@ from diffeval.diffusion.prediction import PREDICTION_TYPES, PredictionType
 from diffeval.diffusion.samplers import Sampler
 from diffeval.diffusion.schedule import NoiseSchedule, check_timesteps, from_betas
 from diffeval.errors import DiffevalError
-from diffeval.runs.files import regular
+from diffeval.runs.paths import regular
 
 FILE = "scheduler_config.json"
 

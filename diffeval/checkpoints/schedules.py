@@ -10,7 +10,7 @@ from diffeval.checkpoints.declaration import Declaration, Edm
 from diffeval.checkpoints.scheduler_config import read_scheduler, scheduler_file
 from diffeval.diffusion.schedule import NoiseSchedule, check_timesteps, from_alpha_bar, from_betas, named_schedule
 from diffeval.errors import DiffevalError
-from diffeval.runs.files import regular
+from diffeval.runs.paths import regular
 
 TIMESTEPS = 1000
 # Of Karras et al. 2022, eq. 5.

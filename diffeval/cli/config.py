@@ -19,7 +19,7 @@ def read_config(context: typer.Context, path: Path | None) -> Path | None:
     """
     if path is None:
         return None
-    from diffeval.runs.files import regular
+    from diffeval.runs.paths import regular
 
     try:
         data = tomllib.loads(regular(path).read_text(encoding="utf-8"))

@@ -11,7 +11,8 @@ from typing import Protocol
 
 from diffeval.data.decode import EXTENSIONS, extension
 from diffeval.errors import DiffevalError
-from diffeval.runs.files import is_bomb, regular
+from diffeval.runs.files import is_bomb
+from diffeval.runs.paths import regular
 
 
 @dataclass(frozen=True, slots=True)

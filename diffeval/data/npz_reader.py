@@ -15,7 +15,8 @@ import numpy.lib.format as npy
 import numpy.typing as npt
 
 from diffeval.errors import DiffevalError
-from diffeval.runs.files import regular, require_honest
+from diffeval.runs.files import require_honest
+from diffeval.runs.paths import regular
 
 # Rows are read in pieces of about so many bytes.
 PIECE = 64 << 20

@@ -10,6 +10,7 @@ import torch
 
 from diffeval.data.pixels import Shape
 from diffeval.data.source import Images, ImageSource
+from diffeval.diffusion.batching import is_out_of_memory
 from diffeval.errors import DiffevalError, StoppedError
 from diffeval.features.appearance import appearance
 from diffeval.progress import Reporter, SilentReporter
@@ -149,16 +150,29 @@ def extract_all(
 ) -> Extracted:
     """Features, logits and appearance of a whole source, in order; a reporter hears how far it is.
 
+    Where memory does not suffice the batch is halved, and the reporter is warned.
+
     Raises:
         StoppedError: when the reporter asked to stop; nothing of it is kept.
+        DiffevalError: if even a batch of one does not fit.
     """
     reporter = reporter or SilentReporter()
     reporter.stage(f"features of {source.spec}", len(source), "images")
-    parts, looks = [], []
+    parts, looks, room = [], [], batch
     for images in source.batches(batch):
         if reporter.stop_requested:
             raise StoppedError(f"features of {source.spec}: stopped; run the same command to continue")
-        parts.append(extractor.run(images))
+        position = 0
+        while position < len(images):
+            some = images[position : position + room]
+            try:
+                parts.append(extractor.run(some))
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                room = _halved(len(some), extractor, reporter)
+                continue
+            position += len(some)
         looks.append(appearance(images))
         reporter.advance(len(images))
     logits = [part.logits for part in parts if part.logits is not None]
@@ -167,3 +181,14 @@ def extract_all(
         np.concatenate(logits) if logits else None,
         np.concatenate(looks),
     )
+
+
+def _halved(batch: int, extractor: Extractor, reporter: Reporter) -> int:
+    """Half of a batch that memory does not hold."""
+    if batch == 1:
+        raise DiffevalError(
+            f"features: out of memory with a batch of one image in {extractor.name}; use a larger device, or --device "
+            f"cpu"
+        )
+    reporter.warn(f"features: out of memory with a batch of {batch}; going on with {batch // 2}")
+    return batch // 2

@@ -26,7 +26,8 @@ from diffeval.features.extractor import EXTRACTORS, UNFITTED, Extracted, Extract
 from diffeval.features.fitting import DIM, RECIPE, FittedNetwork, accuracy, fit, retrieval, to_input
 from diffeval.features.reference import held_out_source
 from diffeval.progress import Reporter
-from diffeval.runs.files import regular, replace_bytes
+from diffeval.runs.files import replace_bytes
+from diffeval.runs.paths import regular
 
 LEAST, MOST = 200, 20_000
 # Images that the stated quality is measured on.

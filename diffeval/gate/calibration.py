@@ -9,7 +9,8 @@ from typing import Any
 from diffeval.errors import DiffevalError, NoEvidenceError
 from diffeval.registry import did_you_mean
 from diffeval.runs.document import plain
-from diffeval.runs.files import regular, replace_text
+from diffeval.runs.files import replace_text
+from diffeval.runs.paths import regular
 from diffeval.runs.records import Protocol
 from diffeval.runs.seal import digest, matches
 from diffeval.runs.typed import record

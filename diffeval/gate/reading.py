@@ -13,7 +13,7 @@ from diffeval.compare.protocols import check_names
 from diffeval.errors import DiffevalError
 from diffeval.gate.config import SCHEMA, GateFile, Rule
 from diffeval.registry import did_you_mean
-from diffeval.runs.files import regular
+from diffeval.runs.paths import regular
 
 USUAL = "gate.toml"
 PYPROJECT = "pyproject.toml"

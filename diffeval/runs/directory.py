@@ -25,7 +25,8 @@ from filelock import FileLock, Timeout
 
 from diffeval.errors import DiffevalError
 from diffeval.runs.document import plain, read_results, results_document, to_json
-from diffeval.runs.files import read_arrays, regular, replace_arrays, replace_text, require_writable
+from diffeval.runs.files import read_arrays, replace_arrays, replace_text, require_writable
+from diffeval.runs.paths import regular
 from diffeval.runs.protocol import fingerprint
 from diffeval.runs.provenance import own_version
 from diffeval.runs.records import Protocol, Results

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from diffeval.errors import DiffevalError
-from diffeval.runs.files import regular
+from diffeval.runs.paths import regular
 from diffeval.runs.records import Results, Score
 from diffeval.runs.typed import record
 

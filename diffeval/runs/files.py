@@ -1,9 +1,7 @@
 """Writing files so that a reader never sees half of one."""
 
-import errno
 import math
 import os
-import stat
 import tempfile
 import zipfile
 from collections.abc import Mapping
@@ -14,6 +12,7 @@ import numpy.lib.format as npy
 import numpy.typing as npt
 
 from diffeval.errors import DiffevalError
+from diffeval.runs.paths import regular
 
 # A member that unpacks to more than this, at more than this ratio, is a bomb: no compression of real data gets there.
 BOMB_BYTES, BOMB_RATIO = 100_000_000, 1000
@@ -55,18 +54,6 @@ def replace_arrays(path: Path, arrays: Mapping[str, npt.NDArray[np.generic]]) ->
     buffer = BytesIO()
     np.savez(buffer, **dict(arrays))  # type: ignore[arg-type]  # numpy's stub takes allow_pickle for an array name
     replace_bytes(path, buffer.getvalue())
-
-
-def regular(path: Path) -> Path:
-    """The path, if it is of a file that ends: a pipe that nobody writes into, or a device, is read without end.
-
-    Raises:
-        OSError: if it is not, or nothing is there.
-    """
-    mode = path.stat().st_mode
-    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):  # of a folder, what reads it says that it is one
-        raise OSError(errno.EINVAL, "a pipe, a socket or a device, and no file", str(path))
-    return path
 
 
 def read_arrays(path: Path) -> dict[str, npt.NDArray[np.generic]] | None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from diffeval.errors import DiffevalError
-from diffeval.runs.files import regular
+from diffeval.runs.paths import regular
 
 KEY = "seal"
 

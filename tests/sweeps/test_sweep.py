@@ -1,6 +1,7 @@
 """Whole sweeps of small networks: resumed, extended, refused, and what they find planted."""
 
 import csv
+import json
 import shutil
 from pathlib import Path
 
@@ -125,6 +126,8 @@ def test_a_model_that_ignores_its_label_is_found_to_have_no_guidance(tiny_checkp
     weights = load_file(path)
     weights["class_embedding.weight"] = torch.zeros_like(weights["class_embedding.weight"])
     save_file(weights, path)
+    card = json.loads((deaf / "diffeval.json").read_text())
+    (deaf / "diffeval.json").write_text(json.dumps({**card, "weights": {}}))  # as if it had been trained so
     results = sweep_scales(deaf, (1.0, 2.0, 7.0), settings=FAST, out=tmp_path / "run")
     assert [row["name"] for row in results.tables["pathologies"]].count("guidance-has-no-effect") == 1
 
