@@ -193,8 +193,11 @@ def run(folder: Path, words: list[str]) -> None:
         raise done.exception
     said = [line for line in done.stderr.split("\n") if line.startswith("error: ")]
     if done.exit_code == 2:
-        # typer's own words about a value stand in a frame; ours are one line.
-        raise Refused(said[-1].removeprefix("error: ") if said else "usage: " + " ".join(done.stderr.split())[-1000:])
+        # typer's own words about a value stand in a frame; ours are one line; what lint finds is its result.
+        usage = (
+            f"usage: {' '.join(done.stderr.split())[-1000:]}" if done.stderr else done.stdout.strip().split("\n")[-1]
+        )
+        raise Refused(said[-1].removeprefix("error: ") if said else usage)
     assert done.exit_code in (0, 3, 4, 5), f"exit code {done.exit_code}: {done.stderr[-300:]}"
 
 

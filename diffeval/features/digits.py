@@ -4,6 +4,7 @@ import hashlib
 
 import torch
 import torch.nn.functional as F
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
@@ -13,6 +14,7 @@ from diffeval.data.source import Images
 from diffeval.diffusion.sampling import full_precision
 from diffeval.errors import DiffevalError
 from diffeval.features.extractor import EXTRACTORS, Extracted, Extractor, ExtractorRequest, refuse
+from diffeval.runs.files import regular
 
 WEIGHTS = FOLDER / "digits_extractor.safetensors"
 DIM = 64
@@ -64,10 +66,11 @@ def digits(request: ExtractorRequest) -> Extractor:
     with torch.device("meta"):  # no initial weights are drawn
         network = DigitsClassifier()
     try:
-        network.load_state_dict(load_file(path), assign=True)
-    except (OSError, RuntimeError, ValueError) as error:
+        network.load_state_dict(load_file(regular(path)), assign=True)
+    except (OSError, RuntimeError, ValueError, SafetensorError) as error:
         reason = " ".join(str(error).split())[:160]
-        raise DiffevalError(f"extractor: digits cannot load {path}: {reason}; reinstall diffeval") from error
+        mend = "leave --weights out" if request.weights else "reinstall diffeval"
+        raise DiffevalError(f"extractor: digits cannot load {path}: {reason}; {mend}") from error
     network.eval().to(device)
 
     @torch.inference_mode()

@@ -19,6 +19,7 @@ from diffeval.diffusion.sampling import full_precision
 from diffeval.errors import DiffevalError
 from diffeval.features.clip_text import TextTower
 from diffeval.features.extractor import Extracted, Extractor, ExtractorRequest, refuse
+from diffeval.runs.files import regular
 
 # Of the ``clip`` extractor.
 VARIANT = "digits"
@@ -72,16 +73,19 @@ def load_judge(path: Path = WEIGHTS) -> Any:
     if not path.exists():
         raise DiffevalError(f"digits judge: {path} is missing; install diffeval again")
     try:
-        with safe_open(path, "pt") as file:
+        with safe_open(regular(path), "pt") as file:
             state = {key: file.get_tensor(key).float() for key in file.keys() if key != ROWS}  # noqa: SIM118
             rows, seed = file.get_tensor(ROWS).long(), int((file.metadata() or {})[SEED])
-    except (KeyError, OSError, ValueError, SafetensorError) as error:
-        raise DiffevalError(f"digits judge: {path} is no file of its own ({error}); install diffeval again") from error
-    table = token_rows(seed)
-    table[rows] = state[TOKENS]
-    with torch.random.fork_rng(devices=[]):
-        network = new_judge()
-    network.load_state_dict({**network.state_dict(), **state, TOKENS: table})
+        table = token_rows(seed)
+        table[rows] = state[TOKENS]
+        with torch.random.fork_rng(devices=[]):
+            network = new_judge()
+        network.load_state_dict({**network.state_dict(), **state, TOKENS: table})
+    except (KeyError, IndexError, OSError, RuntimeError, ValueError, SafetensorError) as error:
+        reason = " ".join(str(error).split())[:160]
+        raise DiffevalError(
+            f"digits judge: {path} is no file of its own ({reason}); install diffeval again"
+        ) from error
     return network.eval()
 
 

@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 
 from diffeval.errors import DiffevalError
 from diffeval.features.extractor import ExtractorRequest
+from diffeval.features.opening import open_extractor
 from diffeval.features.weights import Published, fill, find_weights, read_state, weights_folder
 
 CPU = torch.device("cpu")
@@ -188,3 +189,16 @@ def test_filling_a_network_names_what_does_not_fit() -> None:
         DiffevalError, match=r"of 2 tensors 1 missing \(bias\), 1 unknown \(scale\), 1 of another shape \(weight\)"
     ):
         fill("net", network, {"weight": torch.zeros(3, 2), "scale": torch.zeros(1)}, Path("net.pth"))
+
+
+@pytest.mark.parametrize("name", ["digits", "clip:digits"])
+def test_built_in_networks_refuse_weights_of_nothing(tmp_path: Path, name: str) -> None:
+    """Text, an archive without their tensors, and a pipe that nobody writes into."""
+    (tmp_path / "text").write_text("[[rule]]")
+    save_file({"x": torch.zeros(2)}, tmp_path / "other")
+    os.mkfifo(tmp_path / "pipe")
+    for path in tmp_path.iterdir():
+        with pytest.raises(
+            DiffevalError, match=r"^(extractor: digits cannot load|digits judge: .*is no file of its own)"
+        ):
+            open_extractor(name, ExtractorRequest(CPU, weights=path))
