@@ -14,7 +14,7 @@ from diffeval.data.source import Images
 from diffeval.diffusion.sampling import full_precision
 from diffeval.errors import DiffevalError
 from diffeval.features.extractor import EXTRACTORS, Extracted, Extractor, ExtractorRequest, refuse
-from diffeval.runs.files import regular
+from diffeval.runs.paths import regular
 
 WEIGHTS = FOLDER / "digits_extractor.safetensors"
 DIM = 64

@@ -19,7 +19,7 @@ from diffeval.diffusion.sampling import full_precision
 from diffeval.errors import DiffevalError
 from diffeval.features.clip_text import TextTower
 from diffeval.features.extractor import Extracted, Extractor, ExtractorRequest, refuse
-from diffeval.runs.files import regular
+from diffeval.runs.paths import regular
 
 # Of the ``clip`` extractor.
 VARIANT = "digits"
