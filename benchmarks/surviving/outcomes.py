@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 from typing import Literal, NoReturn
+from zipfile import BadZipFile
 
 import torch
 
@@ -184,6 +185,6 @@ def compared(subject: Subject, expected: str, out: Path, struck: str, mishaps: i
     """Whether what lies there is what an unbroken command makes."""
     try:
         found = subject.digest(out)
-    except (OSError, ValueError, StopIteration, KeyError) as error:
+    except (OSError, ValueError, StopIteration, KeyError, BadZipFile) as error:
         return Outcome("wrong", struck, f"its output cannot be read: {type(error).__name__}: {error}", mishaps)
     return Outcome("right" if found == expected else "wrong", struck, "" if found == expected else "other", mishaps)
